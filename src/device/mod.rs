@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The narrow waist: everything from the host file up to a volume is a [`Device`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+/// A flat run of bytes that can be read and, if it allows, written.
+///
+/// An image file, a block device, a partition window, a container's payload, a memory buffer and a
+/// copy-on-write overlay all look like this. Methods take `&self`: a device is shared by the layers that
+/// stand on it and guards its own state.
+pub trait Device: Send + Sync + std::fmt::Debug {
+    /// Length in bytes.
+    fn len(&self) -> u64;
+
+    /// True when there is not a single byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Logical sector size in bytes: 512 or 4096. For a plain file it is 512 until a partition table or
+    /// a volume says otherwise.
+    fn sector_size(&self) -> u32;
+
+    /// Fills `buffer` from `offset` (bytes). Reading past the end is an error, never a short read.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Writes `data` at `offset` (bytes). Never changes the length.
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()>;
+
+    /// Makes everything written so far durable.
+    fn flush(&self) -> Result<()>;
+}
+
+/// A device that several layers hold.
+pub type SharedDevice = Arc<dyn Device>;
+
+/// One contiguous change: `before` and `after` have the same length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where, in bytes from the start of the device or file.
+    pub offset: u64,
+    /// The bytes that were there.
+    pub before: Vec<u8>,
+    /// The bytes that are to be there.
+    pub after: Vec<u8>,
+}
+
+/// All changes to one host file: the image, or one file of a mounted folder.
+///
+/// A file that grows has `after_len > before_len`; the bytes past `before_len` count as zeros in
+/// `before`. Changes are sorted by offset and do not overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// The host file or block device.
+    pub file: PathBuf,
+    /// Its length in bytes before.
+    pub before_len: u64,
+    /// Its length in bytes after.
+    pub after_len: u64,
+    /// What changes in it.
+    pub changes: Vec<Change>,
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Repairs a Windows disk that does not boot or cannot be reached, without booting it.
+//!
+//! ```text
+//! TARGET (image, device, folder)
+//!   -> device      host bytes                                  \
+//!   -> container   raw | VHD                -> the virtual disk | one small trait: Device
+//!   -> partition   MBR | GPT | bare volume  -> volumes         /
+//!   -> volume      NTFS | mounted folder    -> files
+//!   -> windows     an installation: its hives, control sets, build
+//!   -> checks      facts -> findings, each with evidence and the edits that would cure it
+//!   -> plan        edits applied to the overlay: every value before and after
+//!   -> commit      journal -> write -> flush -> read back -> done
+//!   -> report      one serde type; text and JSON print it
+//! ```
+//!
+//! `hive` stands beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! Modules are listed in layer order; a layer uses only those above it in this list.
+
+pub mod bytes;
+pub mod error;
+
+pub mod device;
+pub mod volume;

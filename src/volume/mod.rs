@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Volumes: what holds files. An NTFS volume on a device, or a folder where the host mounted one.
+//!
+//! Paths are relative to the volume's root, parts separated by `/` or `\`, names compared without case
+//! as Windows does. A path never leaves the volume.
+
+use crate::error::Result;
+
+/// What a directory entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A file with content.
+    File,
+    /// A folder.
+    Directory,
+    /// A link, junction, cloud placeholder or anything else that must not be followed.
+    Other,
+}
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name as stored (its long form where there are two).
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Length of the content in bytes; 0 for folders.
+    pub len: u64,
+}
+
+/// What is known of a volume before anything is done to it. `inspect` prints it; the gates judge it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct State {
+    /// `ntfs`, `folder`, ...
+    pub file_system: &'static str,
+    /// Volume label, where there is one.
+    pub label: Option<String>,
+    /// Volume serial number (NTFS), as 16 upper-case hexadecimal digits.
+    pub serial: Option<String>,
+    /// Cluster size in bytes (NTFS).
+    pub cluster_size: Option<u32>,
+    /// `$Volume` carries the dirty flag: Windows will check the volume at the next start.
+    pub dirty: bool,
+    /// Hibernated or shut down with fast start-up: `hiberfil.sys` holds a live image.
+    pub hibernated: bool,
+    /// `$LogFile` is not clean; the text says how.
+    pub unclean_journal: Option<String>,
+}
+
+/// A volume whose files can be read and, in place, written.
+///
+/// Writes do not reach the host: an NTFS volume writes through the overlay below it, a mounted folder
+/// collects its own patches.
+pub trait Volume: Send + Sync + std::fmt::Debug {
+    /// What is known of the volume.
+    fn state(&self) -> &State;
+
+    /// `Err(Refused)` with the reason and the next step when nothing may be written to this volume.
+    fn check_writable(&self) -> Result<()>;
+
+    /// The entry at `path`, or `None` when a part of the path does not exist.
+    fn entry(&self, path: &str) -> Result<Option<Entry>>;
+
+    /// The entries of the folder at `path` (`""` is the root), sorted by name, without `.` and `..` and
+    /// without a second entry for a short (8.3) name.
+    fn list(&self, path: &str) -> Result<Vec<Entry>>;
+
+    /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
+
+    /// Up to how many bytes the file at `path` can hold without allocating: its clusters, or for a
+    /// resident file its record. A mounted folder answers `u64::MAX`.
+    fn capacity(&self, path: &str) -> Result<u64>;
+
+    /// Makes `content` the content of the existing file at `path`, in place, touching only bytes that
+    /// differ. A content longer than [`Volume::capacity`], a compressed, encrypted, sparse or
+    /// WOF-compressed file is refused before anything is written.
+    fn replace(&self, path: &str, content: &[u8]) -> Result<()>;
+}
