@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The narrow waist: everything from the host file up to a volume is a [`Device`].
 
+mod bounds;
+pub mod fault;
+pub mod memory;
+pub mod overlay;
+pub mod slice;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
