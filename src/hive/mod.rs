@@ -2,3 +2,5 @@
 //! Registry hives (regf): pure bytes in, bytes out; no I/O, no path, no clock.
 
 pub mod base_block;
+pub mod log;
+pub mod marvin32;
