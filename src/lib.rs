@@ -21,6 +21,9 @@ pub mod bytes;
 pub mod error;
 
 pub mod device;
+
 pub mod volume;
+
+pub mod hive;
 
 pub mod commit;
