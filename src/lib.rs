@@ -22,3 +22,5 @@ pub mod error;
 
 pub mod device;
 pub mod volume;
+
+pub mod hive;
