@@ -4,23 +4,28 @@
 //!
 //! A hive is *dirty* when its base block's checksum is wrong or its two sequence numbers differ. Only then
 //! are its logs looked at: up to three files beside it, .LOG1, .LOG2 and .LOG, in one of two formats that
-//! the log's own base block tells apart ([`new_format`], [`old_format`]). Since Windows 8.1 recent changes
-//! may stand in the logs alone for up to an hour, so an edit of an unrecovered hive is made on stale data.
+//! the log's own base block tells apart (modules `new_format`, `old_format`). Since Windows 8.1 recent
+//! changes may stand in the logs alone for up to an hour: an edit of an unrecovered hive is made on stale
+//! data.
 //!
 //! # Why an old log cannot come back over an edit
 //! After [`recover`], a caller edits the image, sets both sequence numbers to [`Recovered::next_sequence`],
 //! and overwrites every log with [`neutralised`].
 //! 1. Windows reads logs only for a dirty hive; what we leave is clean.
-//! 2. Should Windows crash later, the hive is dirty with a secondary number of at least `next_sequence`.
-//!    A log of the new format takes part only if its base block's number is not below that, and an entry
-//!    only if it has exactly the next number. `next_sequence` is above every number in any log, remnants
-//!    included, so no entry that exists today can be applied, neither alone nor behind a new one.
+//! 2. A write that is cut short, ours or a later one by Windows, leaves the hive dirty, with a secondary
+//!    number of at least `next_sequence - 1`. A log of the new format takes part only if its base block's
+//!    number is not below that, and an entry only if it has exactly the next number. `next_sequence - 1` is
+//!    above every number in any log, remnants included (one lower, and a log whose run began with the last
+//!    entry would still take part), so no entry that exists today can be applied, neither alone nor behind
+//!    a new one.
 //! 3. A log of the old format is matched by its time of writing, not by numbers. Once a log's first sector
 //!    is zero it has no base block, hence no time that could match, and its bitmap is gone as well. Where
 //!    the hive's logs are of this format, a caller should also give the base block, and its copy in the
 //!    first hive bin, a new time, so that an old copy of a log does not match either.
-//! 4. Order on disk: hive, flush, logs, flush. If only the hive was written, 2 (and the new time of 3) hold
-//!    without 3. Zeroing the logs first could lose the only copy of the changes in them.
+//! 4. A hive whose base block is damaged later has no number to compare with: Windows then takes the base
+//!    block of the log with the latest entries. Against that, only the cleared first sectors help.
+//! 5. Order on disk: hive, flush, logs, flush. If only the hive was written, 2 and the new time of 3
+//!    hold until the logs are cleared. Zeroing the logs first could lose the only copy of the changes in them.
 //!
 //! Not handled: transactions of the kernel transaction manager that are still pending (.blf and
 //! .regtrans-ms files); a note reports the flag.
@@ -92,8 +97,8 @@ pub struct Recovered {
     pub applied: Vec<Applied>,
     /// What a person should know, in plain words: what was ignored and why, gaps, damage.
     pub notes: Vec<String>,
-    /// The sequence number for the next write: one above every number in the hive and in all its logs,
-    /// remnants of earlier runs included; it wraps.
+    /// The sequence number for the next write: it and the number before it are above every number in the
+    /// hive and in all its logs, remnants of earlier runs included. It wraps.
     pub next_sequence: u32,
 }
 
@@ -143,14 +148,14 @@ pub fn recover(primary: Vec<u8>, logs: &[LogFile<'_>]) -> Result<Recovered> {
     });
     let mut notes = Vec::new();
     let dirty = valid.is_none_or(BaseBlock::is_dirty);
-    let plan_logs = examine(&files, dirty, &mut notes);
+    let sound = examine(&files, dirty, &mut notes);
     let plan = match dirty {
         true => {
             let primary = Primary {
                 image: &primary,
                 base: valid,
             };
-            choose::choose(primary, &plan_logs, &mut notes)
+            choose::choose(primary, &sound, &mut notes)
         }
         false => None,
     };
@@ -260,8 +265,13 @@ fn examine<'a>(files: &[LogFile<'a>], dirty: bool, notes: &mut Vec<String>) -> V
                 logs.push(log);
             }
             // On a clean hive, a log in any state is none of our business.
-            Err(why) if dirty => notes.push(format!("{name}: not usable: {why}")),
-            Err(_) => {}
+            Err(_) if !dirty => {}
+            Err(why) if bytes.iter().all(|&byte| byte == 0) => {
+                notes.push(format!("{name}: not used: {why}"));
+            }
+            Err(why) => notes.push(format!(
+                "{name}: not usable: {why}; changes that stand in it alone are missing"
+            )),
         }
     }
     logs
@@ -319,15 +329,13 @@ fn log_numbers(files: &[LogFile<'_>]) -> Vec<u32> {
     numbers
 }
 
-/// One above the furthest of `numbers` and `current`, where "further" is less than half of all numbers
+/// Two above the furthest of `numbers` and `current`, where "further" is less than half of all numbers
 /// ahead of `current`.
 fn next_sequence(current: u32, numbers: &[u32]) -> u32 {
     let ahead = numbers.iter().map(|&number| number.wrapping_sub(current));
-    let furthest = ahead
-        .filter(|&ahead| ahead < 1 << 31)
-        .max()
-        .unwrap_or_default();
-    current.wrapping_add(furthest).wrapping_add(1)
+    let furthest = ahead.filter(|&ahead| ahead < 1 << 31).max();
+    let furthest = current.wrapping_add(furthest.unwrap_or_default());
+    furthest.wrapping_add(2)
 }
 
 /// The content that a log is to be overwritten with once the hive has been edited: the same length, with
@@ -359,6 +367,3 @@ fn pending_transactions() -> String {
         "the transaction manager had this hive open: transactions in its .blf and .regtrans-ms files are not looked at",
     )
 }
-
-#[cfg(test)]
-mod tests;

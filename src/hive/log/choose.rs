@@ -213,8 +213,11 @@ fn chain_from_first<'l>(
     };
     for link in rest {
         if link.first_sequence() == last.wrapping_add(1) {
-            last = link.last_sequence().unwrap_or(last);
-            chain.push(*link);
+            // Windows had just turned to this log; its first entry may not have become whole.
+            if let Some(number) = link.last_sequence() {
+                last = number;
+                chain.push(*link);
+            }
             continue;
         }
         let pairs = chain.iter().chain([link]).map(Link::is_one_of_a_pair);
