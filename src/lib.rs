@@ -21,4 +21,9 @@ pub mod bytes;
 pub mod error;
 
 pub mod device;
+
+pub mod container;
+
+pub mod partition;
+
 pub mod volume;
