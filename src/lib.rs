@@ -14,13 +14,17 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive` stands beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! `hive` and `firewall` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
 pub mod error;
 
 pub mod device;
+
+pub mod container;
+
+pub mod partition;
 
 pub mod volume;
 

@@ -1,14 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The narrow waist: everything from the host file up to a volume is a [`Device`].
 
+#[cfg(unix)]
+mod block;
 mod bounds;
 pub mod fault;
+#[cfg(unix)]
+mod file;
+#[cfg(unix)]
+pub mod host;
+#[cfg(unix)]
+mod lock;
 pub mod memory;
+#[cfg(unix)]
+mod mmap;
 pub mod overlay;
 pub mod slice;
+#[cfg(unix)]
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+#[cfg(unix)]
+pub use host::{Access, open};
 
 use crate::error::Result;
 
