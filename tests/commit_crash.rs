@@ -420,6 +420,24 @@ fn after_a_failed_flush_recovery_judges_the_disk() {
     }
 }
 
+/// Read back, not believed: on a host that only says that it cut the file.
+#[test]
+fn a_file_that_was_not_cut_does_not_count_as_taken_back() {
+    let scenario = folder();
+    let machine = Machine::new(&scenario.old);
+    machine.stop_after(5); // four for the journal, and the first file is longer
+    scenario.commit(&machine).unwrap_err();
+    machine.crash(Loss::Nothing);
+    machine.lie(Lies {
+        target_length: true,
+        ..Lies::default()
+    });
+    assert_eq!(recover_all(&machine).unwrap_err().kind(), Kind::Damaged);
+    machine.lie(Lies::default());
+    recover_all(&machine).unwrap();
+    settled(&machine, &scenario.old, &scenario.new, FIRST).unwrap();
+}
+
 #[test]
 fn a_full_journal_folder_leaves_nothing_behind() {
     let scenario = raw_image();

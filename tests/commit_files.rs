@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use coldfix::commit::{
     DeviceTarget, FolderTarget, JournalDir, LockedDir, OperationHeader, Outcome, Stage, Status,
@@ -52,12 +52,36 @@ fn image_target(path: &Path) -> DeviceTarget {
 /// A folder with an image of 64 KiB and a journal folder beside it.
 struct Bench {
     folder: tempfile::TempDir,
+    _turn: Turn,
+}
+
+/// A child process holds its parent's file locks from fork to exec. So tests that start one run alone.
+static TURNS: RwLock<()> = RwLock::new(());
+
+enum Turn {
+    Together {
+        _guard: RwLockReadGuard<'static, ()>,
+    },
+    Alone {
+        _guard: RwLockWriteGuard<'static, ()>,
+    },
 }
 
 impl Bench {
     fn new() -> Self {
+        let guard = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+        Bench::with(Turn::Together { _guard: guard })
+    }
+
+    fn alone() -> Self {
+        let guard = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        Bench::with(Turn::Alone { _guard: guard })
+    }
+
+    fn with(turn: Turn) -> Self {
         let bench = Bench {
             folder: tempfile::tempdir().unwrap(),
+            _turn: turn,
         };
         let content: Vec<u8> = (0..65_536_u32).map(|index| (index % 251) as u8).collect();
         fs::write(bench.image(), content).unwrap();
@@ -526,7 +550,7 @@ fn a_folder_that_cannot_hold_the_journal_is_named_with_the_way_out() {
 /// A full disk, made with a file system of 64 KiB in memory.
 #[test]
 fn a_full_disk_for_the_journal_changes_nothing() {
-    let bench = Bench::new();
+    let bench = Bench::alone();
     fs::create_dir_all(bench.journals()).unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
@@ -537,12 +561,12 @@ fn a_full_disk_for_the_journal_changes_nothing() {
         eprintln!("SKIPPED: mounting a small tmpfs (needs root)");
         return;
     }
-    let outcome = std::panic::catch_unwind(|| {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let error = bench.refuses(Kind::Io, || bench.commit(&[(100, &[1; 60_000])]).map(drop));
         assert!(error.to_string().contains("deep/journals"), "{error}");
         assert!(error.hint().unwrap().contains("--journal-dir"), "{error}");
         bench.commit(&[(100, &[1; 100])]).unwrap();
-    });
+    }));
     let unmounted = Command::new("umount").arg(bench.journals()).status();
     assert!(unmounted.unwrap().success());
     outcome.unwrap();
@@ -608,6 +632,11 @@ fn folder_bench() -> (Bench, PathBuf, Vec<Patch>) {
                     before: grown,
                     after: content,
                 },
+                Change {
+                    offset: 8990,
+                    before: vec![0; 4],
+                    after: vec![7; 4],
+                },
             ],
         },
         Patch {
@@ -644,13 +673,14 @@ fn files_of_a_folder_grow_and_shrink_back() {
     let mut target = FolderTarget::new(&root);
     let header = folder_header(&bench, &dir, &root);
     let done = commit(&dir, header, &patches, &mut target, &mut |_| {}).unwrap();
-    assert_eq!((done.ranges, done.bytes), (3, 540));
+    assert_eq!((done.ranges, done.bytes), (4, 544));
 
     let mut expected = vec![1; 5000];
     expected[100..104].fill(5);
     expected[4996..].fill(9);
     expected.extend([8; 20]);
     expected.resize(9000, 0);
+    expected[8990..8994].fill(7);
     assert_eq!(fs::read(config.join("SYSTEM")).unwrap(), expected);
     assert_eq!(
         fs::read(config.join("SYSTEM.LOG1")).unwrap()[..512],
@@ -662,15 +692,17 @@ fn files_of_a_folder_grow_and_shrink_back() {
         .write(true)
         .open(config.join("SYSTEM"))
         .unwrap();
-    hive.write_all_at(b"!", 8000).unwrap();
     let undo_it = |target: &mut dyn Target| {
         let header = folder_header(&bench, &dir, &root);
         undo(&dir, &done.id, header, target, &mut |_| {})
     };
-    let error = undo_it(&mut target).unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused);
-    assert!(error.to_string().contains("0x1e00..0x2000"), "{error}");
-    hive.write_all_at(b"\0", 8000).unwrap();
+    for (place, named) in [(8000, "0x1e00..0x2000"), (8999, "0x2322..0x2328")] {
+        hive.write_all_at(b"!", place).unwrap();
+        let error = undo_it(&mut target).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains(named), "{error}");
+        hive.write_all_at(b"\0", place).unwrap();
+    }
     // Longer than it was left: likewise.
     hive.set_len(9001).unwrap();
     let error = undo_it(&mut target).unwrap_err();
@@ -716,7 +748,7 @@ fn a_folder_target_stays_in_its_folder() {
 /// The drawing in `journal.rs`, read by a program that shares no code with it.
 #[test]
 fn the_journal_is_as_it_is_documented() {
-    let bench = Bench::new();
+    let bench = Bench::alone();
     let id = bench.commit(&[(100, b"aaaa"), (5000, &[3; 1500])]).unwrap();
     let script = r#"
 import sys, struct, zlib, hashlib, json

@@ -2,7 +2,8 @@
 //! What the next start does about an operation that was cut off.
 //!
 //! ```text
-//! flush, forget the host's cache, compare: the target is ...
+//! flush, drop the host's cache, compare.
+//! The target is ...                             then
 //! new everywhere                                mark as done
 //! old everywhere                                mark as taken back
 //! between: each byte the old or the new one     write the old ones, flush, read back, mark as taken back

@@ -79,7 +79,7 @@ fn assemble(sections: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
     }
     let mut prefix = MAGIC.to_vec();
     prefix.extend_from_slice(&1_u32.to_le_bytes());
-    prefix.extend_from_slice(&as_u64(PREFIX + rest.len() + 48).to_le_bytes());
+    prefix.extend_from_slice(&as_u64(rest.len()).wrapping_add(24 + 48).to_le_bytes());
     let mut bytes = with_crc(prefix);
     bytes.extend_from_slice(&rest);
     let digest = Sha256::digest(&bytes);
@@ -199,10 +199,12 @@ fn a_later_version_is_unsupported() {
     assert!(error.hint().unwrap().contains("later"));
 }
 
+type Sections = Vec<(&'static [u8; 4], Vec<u8>)>;
+
 /// Checksums are no defence against somebody who can compute them.
 #[test]
 fn contradictions_under_right_checksums_are_found() {
-    let cases: Vec<(&str, Vec<(&[u8; 4], Vec<u8>)>)> = vec![
+    let cases: Vec<(&str, Sections)> = vec![
         ("no sections", vec![]),
         ("header is no JSON", vec![(HEAD, b"{".to_vec())]),
         ("deep JSON", vec![(HEAD, vec![b'['; 100_000])]),
