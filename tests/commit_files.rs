@@ -386,6 +386,36 @@ fn a_later_operation_on_the_same_bytes_is_undone_first() {
 }
 
 #[test]
+fn a_listing_knows_what_is_on_a_target_and_what_undo_takes_back() {
+    let bench = Bench::new();
+    let newest = |identity: &TargetIdentity| {
+        let listing = bench.dir().list().unwrap();
+        let id = listing.newest_to_undo(identity);
+        (
+            listing.on(identity).count(),
+            id.map(|entry| entry.header.id.clone()),
+        )
+    };
+    assert_eq!(newest(&bench.identity()), (0, None));
+    let first = bench.commit(&[(100, b"aaaa")]).unwrap();
+    let second = bench.commit(&[(200, b"bbbb")]).unwrap();
+    assert_eq!(newest(&bench.identity()), (2, Some(second.clone())));
+    bench.undo(&second).unwrap();
+    assert_eq!(newest(&bench.identity()), (3, Some(first.clone())));
+    bench.undo(&first).unwrap();
+    assert_eq!(newest(&bench.identity()), (4, None));
+
+    let mut other = bench.identity();
+    other.path = "/copy.raw".into();
+    assert_eq!(newest(&other).0, 4, "the same disk id");
+    other.disk_id = None;
+    assert_eq!(newest(&other).0, 0, "neither path nor id");
+    other = bench.identity();
+    other.disk_id = Some("disk two".into());
+    assert_eq!(newest(&other).0, 0, "another disk at the same path");
+}
+
+#[test]
 fn undo_on_another_disk_is_refused() {
     let bench = Bench::new();
     let id = bench.commit(&[(100, b"aaaa")]).unwrap();
@@ -422,7 +452,7 @@ fn damaged_journals_are_listed_and_the_rest_still_works() {
     let error = bench.refuses(Kind::Damaged, || bench.undo(&first).map(drop));
     assert!(error.hint().unwrap().contains("--revert"), "{error}");
 
-    // Cut off, empty, a folder: listed as damaged.
+    // Cut off or empty: listed as damaged.
     for spoiled in [&whole[..whole.len() - 1], &whole[..10], b""] {
         fs::write(bench.journal(&first), spoiled).unwrap();
         let listing = bench.dir().list().unwrap();

@@ -138,9 +138,7 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
     if earlier.kind != identity.kind {
         return Ok(false);
     }
-    if let (Some(before), Some(now)) = (&earlier.disk_id, &identity.disk_id)
-        && before != now
-    {
+    if earlier.is_other_disk(identity) {
         // Another disk has taken the path of the first.
         return Ok(false);
     }
