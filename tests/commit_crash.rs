@@ -10,9 +10,11 @@ mod commit_simulation;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use coldfix::commit::{Outcome, Status, commit, recover, undo};
+use coldfix::commit::{DeviceTarget, Outcome, Status, commit, recover, undo};
 use coldfix::device::Patch;
+use coldfix::device::fault::{FaultDevice, Torn, Unflushed};
 use coldfix::error::{Kind, Result};
 use commit_simulation::{Lies, Loss, Machine, header, identity, noise, patch};
 use proptest::prelude::*;
@@ -418,6 +420,24 @@ fn after_a_failed_flush_recovery_judges_the_disk() {
     }
 }
 
+/// Read back, not believed: on a host that only says that it cut the file.
+#[test]
+fn a_file_that_was_not_cut_does_not_count_as_taken_back() {
+    let scenario = folder();
+    let machine = Machine::new(&scenario.old);
+    machine.stop_after(5); // four for the journal, and the first file is longer
+    scenario.commit(&machine).unwrap_err();
+    machine.crash(Loss::Nothing);
+    machine.lie(Lies {
+        target_length: true,
+        ..Lies::default()
+    });
+    assert_eq!(recover_all(&machine).unwrap_err().kind(), Kind::Damaged);
+    machine.lie(Lies::default());
+    recover_all(&machine).unwrap();
+    settled(&machine, &scenario.old, &scenario.new, FIRST).unwrap();
+}
+
 #[test]
 fn a_full_journal_folder_leaves_nothing_behind() {
     let scenario = raw_image();
@@ -428,6 +448,75 @@ fn a_full_journal_folder_leaves_nothing_behind() {
     assert!(error.hint().unwrap().contains("--journal-dir"));
     assert_eq!(machine.files(), scenario.old);
     assert!(machine.journal_names().is_empty());
+}
+
+/// The same over the device layer's own test disk, through the target that images and block devices use.
+/// A sector that the disk garbled, neither old nor new, is refused and left as it is.
+#[test]
+fn the_test_disk_of_the_device_layer_is_recovered_too() {
+    let scenario = raw_image();
+    let path = Path::new("disk.raw");
+    let (old, new) = (&scenario.old[path], &scenario.new[path]);
+    let run = |machine: &Machine, disk: &Arc<FaultDevice>| {
+        let target = &mut DeviceTarget::new(disk.clone(), "/nonexistent/disk.raw");
+        let dir = machine.dir().unwrap();
+        commit(&dir, header(FIRST), &scenario.patches, target, &mut |_| {}).map(drop)
+    };
+    let whole = Arc::new(FaultDevice::new(old.clone(), 512));
+    run(&Machine::new(&Files::new()), &whole).unwrap();
+    assert_eq!(whole.crash(Unflushed::Lost), *new);
+
+    let (mut recovered, mut refused) = (0, 0);
+    for stop in 0..whole.operations() {
+        for torn in [
+            Torn::Nothing,
+            Torn::Sectors(1),
+            Torn::Sectors(2),
+            Torn::Bytes(3),
+            Torn::Bytes(700),
+            Torn::Garbled(0),
+            Torn::Garbled(1),
+        ] {
+            let machine = Machine::new(&Files::new());
+            let disk = Arc::new(FaultDevice::new(old.clone(), 512));
+            disk.stop_after(stop, torn);
+            run(&machine, &disk).unwrap_err();
+            machine.crash(Loss::Nothing);
+            for unflushed in [
+                Unflushed::Lost,
+                Unflushed::Kept,
+                Unflushed::LastOnly,
+                Unflushed::AllButLast,
+                Unflushed::Scattered(stop),
+                Unflushed::Scattered(stop + 1000),
+            ] {
+                let image = disk.crash(unflushed);
+                // A byte that is neither, on the disk: then, and only then, recovery must refuse.
+                let foreign = (0..old.len()).any(|at| image[at] != old[at] && image[at] != new[at]);
+                let machine = machine.fork();
+                let next = Arc::new(FaultDevice::new(image.clone(), 512));
+                let target = &mut DeviceTarget::new(next.clone(), "/nonexistent/disk.raw");
+                let dir = machine.dir().unwrap();
+                let outcome = recover(&dir, &identity(), target, &mut |_| {});
+                let found = next.crash(Unflushed::Lost);
+                let place = format!("{stop}, {torn:?}, {unflushed:?}");
+                match outcome {
+                    Ok(_) => {
+                        assert!(!foreign && (found == *old || found == *new), "{place}");
+                        recovered += 1;
+                    }
+                    Err(error) => {
+                        assert!(foreign, "{place}: {error}");
+                        assert_eq!(error.kind(), Kind::Refused);
+                        assert_eq!((found, next.operations()), (image, 1), "{place}"); // one flush
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    eprintln!("device layer's disk: {recovered} recovered, {refused} refused");
+    assert!(recovered > 200 && refused > 20);
 }
 
 fn any_scenario() -> impl Strategy<Value = Scenario> {

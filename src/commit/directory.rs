@@ -25,7 +25,7 @@ use jiff::tz::TimeZone;
 
 use super::journal::{self, Head};
 use super::store::{HostFolder, Store};
-use super::{OperationHeader, Progress, Stage};
+use super::{OperationHeader, Progress, Stage, TargetIdentity};
 use crate::device::Patch;
 use crate::error::{Error, Result};
 
@@ -100,6 +100,24 @@ pub struct Listing {
     pub operations: Vec<Entry>,
     /// The files that should be operations, but cannot be read.
     pub damaged: Vec<DamagedJournal>,
+}
+
+impl Listing {
+    /// The operations on the target that is `identity`, oldest first: of its kind and length, and under
+    /// its path or with its disk id.
+    pub fn on<'a>(&'a self, identity: &'a TargetIdentity) -> impl Iterator<Item = &'a Entry> {
+        self.operations
+            .iter()
+            .filter(move |entry| entry.header.target.is_like(identity))
+    }
+
+    /// What `undo` without an id takes back: the newest operation on this target that is done, and is
+    /// not itself an undo.
+    pub fn newest_to_undo(&self, identity: &TargetIdentity) -> Option<&Entry> {
+        let done = |entry: &&Entry| entry.status == Status::Done && entry.header.undoes.is_none();
+        let like = |entry: &&Entry| entry.header.target.is_like(identity);
+        self.operations.iter().rev().filter(like).find(done)
+    }
 }
 
 /// A folder of journals. Nothing is created before [`JournalDir::lock`].

@@ -73,6 +73,26 @@ pub struct TargetIdentity {
     pub kind: TargetKind,
 }
 
+impl TargetIdentity {
+    /// Two known disk ids that differ.
+    fn is_other_disk(&self, other: &TargetIdentity) -> bool {
+        match (&self.disk_id, &other.disk_id) {
+            (Some(one), Some(another)) => one != another,
+            _ => false,
+        }
+    }
+
+    /// By all that is known the same target, or a copy of it: for listings and for undo, which compares
+    /// the content anyway.
+    fn is_like(&self, other: &TargetIdentity) -> bool {
+        let same_id = self.disk_id.is_some() && self.disk_id == other.disk_id;
+        self.kind == other.kind
+            && self.len == other.len
+            && !self.is_other_disk(other)
+            && (same_id || self.path == other.path)
+    }
+}
+
 /// What the path of a target leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,7 +2,8 @@
 //! What the next start does about an operation that was cut off.
 //!
 //! ```text
-//! flush, forget the host's cache, compare: the target is ...
+//! flush, drop the host's cache, compare.
+//! The target is ...                             then
 //! new everywhere                                mark as done
 //! old everywhere                                mark as taken back
 //! between: each byte the old or the new one     write the old ones, flush, read back, mark as taken back
@@ -137,9 +138,7 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
     if earlier.kind != identity.kind {
         return Ok(false);
     }
-    if let (Some(before), Some(now)) = (&earlier.disk_id, &identity.disk_id)
-        && before != now
-    {
+    if earlier.is_other_disk(identity) {
         // Another disk has taken the path of the first.
         return Ok(false);
     }

@@ -76,12 +76,18 @@ impl Store for HostFolder {
     }
 
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let lock = self.path.join(LOCK);
         create_folder(&self.path)?;
+        if !lock.exists() {
+            // Somebody else made the folder, or a run that was cut off before it was durable. The lock
+            // file is made after this, so where it is, this has been done.
+            sync_folder(parent_of(&self.path))?;
+        }
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.path.join(LOCK))?;
+        let file = options.open(lock)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -152,10 +158,7 @@ fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent_of(path);
     create_folder(parent)?;
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -166,6 +169,14 @@ fn create_folder(path: &Path) -> io::Result<()> {
         other => other?,
     }
     sync_folder(parent)
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
 }
 
 #[cfg(unix)]

@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::device::SharedDevice;
 use crate::error::{Error, Result};
@@ -35,18 +36,26 @@ pub trait TargetFile: Debug {
 }
 
 /// An image file or block device, opened for writing (and locked) by the device layer.
+///
+/// Keep it until the device itself is dropped: it holds a second handle of the same file, and on Unix a
+/// process loses its `fcntl` locks on a file with the first handle that it closes.
 #[derive(Debug)]
 pub struct DeviceTarget {
     device: SharedDevice,
+    /// For its cache, which a `Device` has no word for. None is no loss of safety against a crash of the
+    /// process: only then the data is read back from the cache.
+    cache: Option<Arc<File>>,
     path: PathBuf,
 }
 
 impl DeviceTarget {
     /// `device` is the host file or block device itself, not a window into it; `path` is where it lies.
     pub fn new(device: SharedDevice, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
         DeviceTarget {
             device,
-            path: path.into(),
+            cache: File::open(&path).ok().map(Arc::new),
+            path,
         }
     }
 }
@@ -57,9 +66,7 @@ impl Target for DeviceTarget {
     fn open(&mut self, _file: &Path) -> Result<Box<dyn TargetFile>> {
         Ok(Box::new(DeviceFile {
             device: SharedDevice::clone(&self.device),
-            // A second handle, because a `Device` has no word for caches. None is no loss: the data is
-            // then read back from the cache.
-            cache: File::open(&self.path).ok(),
+            cache: self.cache.clone(),
             path: self.path.clone(),
         }))
     }
@@ -68,7 +75,7 @@ impl Target for DeviceTarget {
 #[derive(Debug)]
 struct DeviceFile {
     device: SharedDevice,
-    cache: Option<File>,
+    cache: Option<Arc<File>>,
     path: PathBuf,
 }
 

@@ -77,11 +77,10 @@ fn check_status(entry: &Entry) -> Result<()> {
 /// The path may differ: an image may have been moved or copied. The content is compared anyway.
 fn check_target(entry: &Entry, identity: &TargetIdentity) -> Result<()> {
     let earlier = &entry.header.target;
-    let other_disk = match (&earlier.disk_id, &identity.disk_id) {
-        (Some(before), Some(now)) => before != now,
-        _ => false,
-    };
-    if earlier.kind == identity.kind && earlier.len == identity.len && !other_disk {
+    if earlier.kind == identity.kind
+        && earlier.len == identity.len
+        && !earlier.is_other_disk(identity)
+    {
         return Ok(());
     }
     Err(Error::refused(
