@@ -30,4 +30,14 @@ pub mod volume;
 
 pub mod hive;
 
+pub mod firewall;
+
+pub mod edit;
+
+pub mod windows;
+
+pub mod checks;
+
+pub mod plan;
+
 pub mod commit;
