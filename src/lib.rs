@@ -27,3 +27,7 @@ pub mod container;
 pub mod partition;
 
 pub mod volume;
+
+pub mod hive;
+
+pub mod commit;
