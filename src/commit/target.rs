@@ -6,9 +6,9 @@
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::device::SharedDevice;
+use crate::device::host::forget_cached;
 use crate::error::{Error, Result};
 
 /// A place whose files can be patched. Tests put a crashing one here.
@@ -36,26 +36,18 @@ pub trait TargetFile: Debug {
 }
 
 /// An image file or block device, opened for writing (and locked) by the device layer.
-///
-/// Keep it until the device itself is dropped: it holds a second handle of the same file, and on Unix a
-/// process loses its `fcntl` locks on a file with the first handle that it closes.
 #[derive(Debug)]
 pub struct DeviceTarget {
     device: SharedDevice,
-    /// For its cache, which a `Device` has no word for. None is no loss of safety against a crash of the
-    /// process: only then the data is read back from the cache.
-    cache: Option<Arc<File>>,
     path: PathBuf,
 }
 
 impl DeviceTarget {
     /// `device` is the host file or block device itself, not a window into it; `path` is where it lies.
     pub fn new(device: SharedDevice, path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
         DeviceTarget {
             device,
-            cache: File::open(&path).ok().map(Arc::new),
-            path,
+            path: path.into(),
         }
     }
 }
@@ -66,7 +58,6 @@ impl Target for DeviceTarget {
     fn open(&mut self, _file: &Path) -> Result<Box<dyn TargetFile>> {
         Ok(Box::new(DeviceFile {
             device: SharedDevice::clone(&self.device),
-            cache: self.cache.clone(),
             path: self.path.clone(),
         }))
     }
@@ -75,7 +66,6 @@ impl Target for DeviceTarget {
 #[derive(Debug)]
 struct DeviceFile {
     device: SharedDevice,
-    cache: Option<Arc<File>>,
     path: PathBuf,
 }
 
@@ -107,9 +97,7 @@ impl TargetFile for DeviceFile {
     }
 
     fn forget_cached(&self) {
-        if let Some(file) = &self.cache {
-            forget_cached(file);
-        }
+        self.device.forget_cached();
     }
 }
 
@@ -223,19 +211,6 @@ impl TargetFile for FolderFile {
 
     fn forget_cached(&self) {
         forget_cached(&self.handle);
-    }
-}
-
-/// Drops the clean pages of a file from the host's cache, where the host can.
-fn forget_cached(file: &File) {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    {
-        // Advice: that it was not taken only means that the data is read back from the cache.
-        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    {
-        let _ = file;
     }
 }
 

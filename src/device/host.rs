@@ -163,6 +163,19 @@ impl HostDevice {
     }
 }
 
+/// Drops the clean pages of a file from the host's cache, where the host can.
+pub fn forget_cached(file: &File) {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    {
+        // Advice: that it was not taken only means that the data is read back from the cache.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    {
+        let _ = file;
+    }
+}
+
 impl Device for HostDevice {
     fn len(&self) -> u64 {
         self.len
@@ -214,5 +227,9 @@ impl Device for HostDevice {
             self.flush_failed.store(true, Ordering::Release);
             Error::io(what())(error)
         })
+    }
+
+    fn forget_cached(&self) {
+        forget_cached(&self.file);
     }
 }

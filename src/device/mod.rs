@@ -53,6 +53,9 @@ pub trait Device: Send + Sync + std::fmt::Debug {
 
     /// Makes everything written so far durable.
     fn flush(&self) -> Result<()>;
+
+    /// Drops what the host keeps of it in memory, where it can, so that the next read asks the disk.
+    fn forget_cached(&self) {}
 }
 
 /// A device that several layers hold.
