@@ -21,6 +21,7 @@ pub mod base_block;
 pub mod check;
 pub mod key;
 pub mod names;
+pub mod second_opinion;
 pub mod value;
 
 mod bins;
@@ -36,6 +37,7 @@ pub use base_block::BaseBlock;
 pub use check::Fault;
 pub use key::Key;
 pub use names::Name;
+pub use second_opinion::{SecondOpinion, second_opinion};
 pub use value::Value;
 
 use crate::bytes::put;
@@ -238,5 +240,9 @@ impl Hive {
     }
 }
 
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
