@@ -19,12 +19,12 @@ use super::format::{BIN_HEADER, CELL_HEADER, CellOffset, PAGE, damaged};
 use crate::error::{Error, Result};
 
 /// All free cells: offset to size, both in bytes.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FreeCells(BTreeMap<u32, u32>);
 
 impl FreeCells {
     /// Walks all cells. An error when they do not tile their bins.
-    fn scan(bins: &Bins) -> Result<FreeCells> {
+    pub(crate) fn scan(bins: &Bins) -> Result<FreeCells> {
         let mut free = FreeCells(BTreeMap::new());
         if let Some(fault) = bins.faults().first() {
             return Err(fault.to_error());

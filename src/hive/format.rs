@@ -360,11 +360,13 @@ impl ListKind {
         }
     }
 
-    /// How many elements Windows puts into one list: a list stays inside a page.
+    /// How many elements Windows puts into one list. An lf stays inside a page: (4096 - 40) / 8. The others
+    /// share one number, (4096 - 40) / 4 - 1, although an lh of that many takes two pages: the hives of
+    /// Windows 7 and 10 have lh leaves of up to 932 elements, and of 506 where one of 1013 was halved.
     pub(crate) fn capacity(self) -> usize {
         match self {
-            ListKind::IndexLeaf | ListKind::IndexRoot => 1013,
-            ListKind::FastLeaf | ListKind::HashLeaf => 507,
+            ListKind::FastLeaf => 507,
+            ListKind::IndexLeaf | ListKind::HashLeaf | ListKind::IndexRoot => 1013,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod key;
 pub mod log;
 pub mod marvin32;
 pub mod names;
+pub mod second_opinion;
 pub mod value;
 
 mod bins;
@@ -38,6 +39,7 @@ pub use base_block::BaseBlock;
 pub use check::Fault;
 pub use key::Key;
 pub use names::Name;
+pub use second_opinion::{SecondOpinion, second_opinion};
 pub use value::Value;
 
 use crate::bytes::put;
@@ -240,5 +242,9 @@ impl Hive {
     }
 }
 
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,13 @@
 //! Putting a key into its parent's subkey list and taking it out.
 //!
 //! ```text
-//! none -> one leaf: lh from minor version 5 on, lf before
-//! lf full (507)             -> li, in place (minor 3 and 4 only make li this way)
-//! lh full (507), li (1013)  -> ri with the two halves
-//! leaf under an ri full     -> two halves, the second one after it in the ri
+//! none                    -> one leaf: lh from minor version 5 on, lf before
+//! lf full (507)           -> li, in place (minor 3 and 4 only make li this way)
+//! lh or li full (1013)    -> ri with the two halves
+//! leaf under an ri full   -> two halves, the second one after it in the ri
 //! ```
 //!
-//! These are the steps Windows takes; the hive ManySubkeysHive that it made shows their result (leaves of
-//! 506 under an ri). A leaf keeps its kind, whatever the version: a foreign writer may have chosen another.
+//! These are the steps Windows takes; hives that it made show their result (leaves of 506 under an ri). A leaf keeps its kind, whatever the version: a foreign writer may have chosen another.
 //! Below the ri the leaves are one sorted sequence; a name goes into the first leaf whose last name is not
 //! smaller. A list whose neighbours are not in order is left alone: Windows would not find the new key.
 
