@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The narrow waist: everything from the host file up to a volume is a [`Device`].
 
+mod bounds;
+pub mod fault;
+pub mod memory;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
