@@ -4,6 +4,8 @@
 mod bounds;
 pub mod fault;
 pub mod memory;
+pub mod overlay;
+pub mod slice;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Copy on write: what is written stays in memory, sector by sector, and the device below is only read.
+//!
+//! ```text
+//! base     | 0 | 1 | 2 | 3 | 4 | 5 | 6 |      never written
+//! sectors      | 1'|       | 4'| 5'|          only sectors that really differ
+//! changes      [1]         [4    5]           ordered, neighbours merged, before and after
+//! ```
+//!
+//! The overlay is where every edit goes, so its changes are the whole plan: a dry run drops them, a commit
+//! journals them and writes them, an undo writes the "before" half. A sector is the larger of 512 bytes
+//! and the base's logical sector, because that is what a disk writes as one; the last one is short where
+//! the base ends inside it.
+//!
+//! Memory: the changed sectors, and as much again (before and after) in what [`Overlay::changes`]
+//! returns. The base must not change underneath; whoever commits checks "before" against it again.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use super::{Change, Device, SharedDevice, bounds};
+use crate::error::{Error, Result};
+
+/// A device whose writes stay in memory. See the module.
+#[derive(Debug)]
+pub struct Overlay {
+    base: SharedDevice,
+    granule: u64,
+    /// Sector number to its content; never a sector equal to the base's.
+    sectors: RwLock<BTreeMap<u64, Box<[u8]>>>,
+}
+
+impl Overlay {
+    /// An overlay over `base` with nothing changed.
+    pub fn new(base: SharedDevice) -> Overlay {
+        Overlay {
+            granule: u64::from(base.sector_size().max(512)),
+            base,
+            sectors: RwLock::new(BTreeMap::new()),
+        }
+    }
+
+    /// The device below.
+    pub fn base(&self) -> &SharedDevice {
+        &self.base
+    }
+
+    /// True when reads give what the base gives, everywhere: also when something was written and then
+    /// written back.
+    pub fn is_unchanged(&self) -> bool {
+        self.read().is_empty()
+    }
+
+    /// What differs from the base: whole sectors (only the base's last one may be short), sorted by
+    /// offset, neighbours merged, `before` read from the base now.
+    pub fn changes(&self) -> Result<Vec<Change>> {
+        let sectors = self.read();
+        let mut changes: Vec<Change> = Vec::new();
+        for (&number, after) in sectors.iter() {
+            let offset = self.sector_offset(number)?;
+            let mut before = vec![0; after.len()];
+            self.base.read_at(offset, &mut before)?;
+            if before[..] == after[..] {
+                continue;
+            }
+            match changes.last_mut() {
+                Some(last) if end(last) == Some(offset) => {
+                    last.before.extend_from_slice(&before);
+                    last.after.extend_from_slice(after);
+                }
+                _ => changes.push(Change {
+                    offset,
+                    before,
+                    after: after.to_vec(),
+                }),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Box<[u8]>>> {
+        self.sectors.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sector_offset(&self, number: u64) -> Result<u64> {
+        number
+            .checked_mul(self.granule)
+            .ok_or_else(|| Error::damaged("overlay", number, "a sector below 2^64 bytes", "more"))
+    }
+
+    /// What the base holds in all sectors that `len` bytes from `offset` touch. `len` must have been
+    /// checked against the device.
+    fn base_sectors(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let whole = || {
+            let end = offset.checked_add(u64::try_from(len).ok()?)?;
+            let start = offset.checked_sub(offset.checked_rem(self.granule)?)?;
+            let end = end.checked_next_multiple_of(self.granule)?.min(self.len());
+            Some((start, usize::try_from(end.checked_sub(start)?).ok()?))
+        };
+        let (start, len) = whole().ok_or_else(|| broken_piece(offset))?;
+        let mut base = vec![0; len];
+        self.base.read_at(start, &mut base)?;
+        Ok(base)
+    }
+
+    /// For each sector that `len` bytes from `offset` touch, in order: its number, the part of the
+    /// sector, and the part of the buffer. `len` must have been checked against the device.
+    fn pieces(&self, offset: u64, len: usize) -> impl Iterator<Item = Piece> + use<> {
+        let granule = self.granule;
+        let mut done = 0_usize;
+        std::iter::from_fn(move || {
+            let left = len.checked_sub(done).filter(|&left| left > 0)?;
+            let place = offset.checked_add(u64::try_from(done).ok()?)?;
+            let number = place.checked_div(granule)?;
+            let inside = usize::try_from(place.checked_rem(granule)?).ok()?;
+            let room = usize::try_from(granule).ok()?.checked_sub(inside)?;
+            let piece = Piece {
+                number,
+                inside,
+                done,
+                len: room.min(left),
+            };
+            done = done.checked_add(piece.len)?;
+            Some(piece)
+        })
+    }
+}
+
+/// Part of a read or write that lies in one sector.
+struct Piece {
+    number: u64,
+    /// Where it begins in the sector.
+    inside: usize,
+    /// Where it begins in the buffer.
+    done: usize,
+    len: usize,
+}
+
+fn end(change: &Change) -> Option<u64> {
+    change
+        .offset
+        .checked_add(u64::try_from(change.after.len()).ok()?)
+}
+
+/// The pieces are cut so that this cannot happen; if it does, nothing must be written.
+fn broken_piece(offset: u64) -> Error {
+    Error::damaged("overlay", offset, "a piece inside its sector", "another")
+}
+
+impl Device for Overlay {
+    fn len(&self) -> u64 {
+        self.base.len()
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.base.sector_size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let range = bounds::check("read of the disk", self.len(), offset, buffer.len())?;
+        self.base.read_at(offset, buffer)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let sectors = self.read();
+        let (Some(first), Some(last)) = (
+            range.start.checked_div(self.granule),
+            range.end.saturating_sub(1).checked_div(self.granule),
+        ) else {
+            return Ok(());
+        };
+        if sectors.range(first..=last).next().is_none() {
+            return Ok(());
+        }
+        for piece in self.pieces(offset, buffer.len()) {
+            if let Some(sector) = sectors.get(&piece.number) {
+                let source = crate::bytes::slice(sector, piece.inside, piece.len)
+                    .ok_or_else(|| broken_piece(offset))?;
+                if !crate::bytes::put(buffer, piece.done, source) {
+                    return Err(broken_piece(offset));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps `data` in memory. Either all of it or, on an error of the base, none of it.
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let len = self.len();
+        bounds::check("write to the disk", len, offset, data.len())?;
+        let mut sectors = self.sectors.write().unwrap_or_else(PoisonError::into_inner);
+        // Everything that can fail comes first; `None` means "as the base has it".
+        let mut prepared: Vec<(u64, Option<Box<[u8]>>)> = Vec::new();
+        let base = self.base_sectors(offset, data.len())?;
+        let granule = usize::try_from(self.granule).map_err(|_| broken_piece(offset))?;
+        let pieces = self.pieces(offset, data.len());
+        for (piece, base) in pieces.zip(base.chunks(granule)) {
+            let mut sector: Box<[u8]> = match sectors.get(&piece.number) {
+                Some(sector) => sector.clone(),
+                None => base.into(),
+            };
+            let source = crate::bytes::slice(data, piece.done, piece.len)
+                .ok_or_else(|| broken_piece(offset))?;
+            if !crate::bytes::put(&mut sector, piece.inside, source) {
+                return Err(broken_piece(offset));
+            }
+            let differs = sector[..] != base[..];
+            prepared.push((piece.number, differs.then_some(sector)));
+        }
+        for (number, sector) in prepared {
+            match sector {
+                Some(sector) => sectors.insert(number, sector),
+                None => sectors.remove(&number),
+            };
+        }
+        Ok(())
+    }
+
+    /// Does nothing: what is in memory becomes durable by a commit, never by a flush.
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
