@@ -4,6 +4,10 @@
 //! Paths are relative to the volume's root, parts separated by `/` or `\`, names compared without case
 //! as Windows does. A path never leaves the volume.
 
+pub mod mounted;
+pub mod ntfs;
+mod path;
+
 use crate::error::Result;
 
 /// What a directory entry is.
@@ -77,4 +81,24 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// differ. A content longer than [`Volume::capacity`], a compressed, encrypted, sparse or
     /// WOF-compressed file is refused before anything is written.
     fn replace(&self, path: &str, content: &[u8]) -> Result<()>;
+}
+
+/// Says why Windows may be hibernated on a volume whose `hiberfil.sys` begins with `header`; `None` when it
+/// is not. `header` holds the first `header_len` bytes, or the whole file where it is shorter.
+///
+/// Source: formats/ntfs-write.md, section 1: `hibr` is a live image, zeros and `wake` are none. A shorter
+/// file comes from a hibernation on another volume (ntfs-3g's rule); what is unknown counts as hibernated.
+fn hibernation(header: &[u8], header_len: usize) -> Option<String> {
+    let magic = crate::bytes::array::<4>(header, 0);
+    match magic {
+        _ if header.len() < header_len => Some("hiberfil.sys is shorter than its header".into()),
+        Some([0, 0, 0, 0] | [b'w', b'a', b'k', b'e'] | [b'W', b'A', b'K', b'E']) => None,
+        Some([b'h', b'i', b'b', b'r'] | [b'H', b'I', b'B', b'R']) => {
+            Some("hiberfil.sys holds a live image".into())
+        }
+        other => Some(format!(
+            "hiberfil.sys begins with \"{}\", which is not known",
+            other.unwrap_or_default().escape_ascii()
+        )),
+    }
 }

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The master file table: finds records by number and attributes by type and name.
+//!
+//! $MFT describes itself, so it is opened in steps: the boot sector leads to record 0; record 0 maps the
+//! first part of $MFT; when $MFT has an attribute list, each further part is described by a record that
+//! lies in a part already mapped.
+//!
+//! ```text
+//! boot sector -> record 0 -> $DATA, first extent
+//!                         -> $ATTRIBUTE_LIST -> record 15, 16, ... -> $DATA, next extents
+//! ```
+//!
+//! Source: formats/ntfs-write.md, sections 4, 4.3 and 12. $MFTMirr is compared before writing, never read
+//! from in place of $MFT.
+
+use std::sync::Arc;
+
+use crate::bytes;
+use crate::device::SharedDevice;
+use crate::error::{Error, Result, ResultExt};
+
+use super::format::{BootSector, FileReference, attribute_type, record_number};
+use super::record::{Attribute, Form, Record, utf16};
+use super::runs::{self, Piece, RunList};
+
+/// The longest attribute list that Windows makes, in bytes.
+const ATTRIBUTE_LIST_MAX: u64 = 0x4_0000;
+
+/// An attribute, or one extent of it, and the record that holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// The record: the base record or one that extends it.
+    pub(super) record: Arc<Record>,
+    /// The attribute in it.
+    pub(super) attribute: Attribute,
+}
+
+/// $MFT, and the device with its geometry for whoever reads clusters.
+#[derive(Debug)]
+pub(super) struct Mft {
+    /// The volume's device; offset 0 is the boot sector.
+    pub(super) device: SharedDevice,
+    /// The volume's geometry.
+    pub(super) boot: BootSector,
+    map: RunList,
+    /// How many records there are.
+    records: u64,
+}
+
+/// One entry of an attribute list.
+struct ListEntry {
+    kind: u32,
+    lowest: u64,
+    holder: FileReference,
+    instance: u16,
+    name: Vec<u16>,
+}
+
+impl Mft {
+    /// Opens $MFT of the volume that `boot` describes.
+    pub(super) fn open(device: SharedDevice, boot: BootSector) -> Result<Mft> {
+        let record_size = usize::try_from(boot.record_size).unwrap_or(0);
+        let mut disk = vec![0; record_size];
+        let place = boot.mft.0.saturating_mul(u64::from(boot.cluster_size));
+        device
+            .read_at(place, &mut disk)
+            .context(|| "reading the first record of $MFT")?;
+        let base = Record::parse(record_number::MFT, disk)?;
+        let cluster_size = boot.cluster_size;
+        let mut mft = Mft {
+            device,
+            boot,
+            map: RunList::new(cluster_size),
+            records: u64::MAX,
+        };
+        mft.map_itself(&base).context(|| "opening $MFT")?;
+        Ok(mft)
+    }
+
+    fn map_itself(&mut self, base: &Record) -> Result<()> {
+        let is_data = |kind: u32, name: &[u16]| kind == attribute_type::DATA && name.is_empty();
+        let first = base
+            .attributes()
+            .iter()
+            .find(|found| is_data(found.kind, &found.name));
+        let Some((first, sizes)) = first.and_then(|found| match found.form {
+            Form::NonResident { sizes: Some(sizes), .. } => Some((found, sizes)),
+            _ => None,
+        }) else {
+            return Err(Error::damaged("$MFT", 0, "its first clusters in record 0", "no such attribute"));
+        };
+        if !self.map.extend(self.runs(base, first)?) {
+            return Err(Error::damaged("$MFT", 0, "clusters from VCN 0", "a gap"));
+        }
+        for entry in self.attribute_list(base)?.unwrap_or_default() {
+            if !is_data(entry.kind, &entry.name) || entry.lowest == 0 {
+                continue;
+            }
+            let record = self.extension(base, entry.holder)?;
+            let attribute = pick(&record, &entry)?;
+            if !self.map.extend(self.runs(&record, attribute)?) {
+                return Err(gap("$MFT", entry.lowest, self.map.clusters()));
+            }
+        }
+        if self.map.len() < sizes.allocated {
+            let found = format!("{} bytes mapped", self.map.len());
+            return Err(Error::damaged("$MFT", 0, format!("{} bytes", sizes.allocated), found));
+        }
+        let record_size = u64::from(self.boot.record_size);
+        self.records = sizes.initialised.checked_div(record_size).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Where record `number` lies on the device, in one or more pieces.
+    pub(super) fn place(&self, number: u64) -> Result<Vec<Piece>> {
+        let len = u64::from(self.boot.record_size);
+        let pieces = number
+            .checked_mul(len)
+            .filter(|_| number < self.records)
+            .and_then(|offset| self.map.pieces(offset, len))
+            .filter(|pieces| pieces.iter().all(|piece| piece.place.is_some()));
+        pieces.ok_or_else(|| {
+            let end = self.map.len().checked_div(len).unwrap_or(0);
+            Error::damaged(
+                "$MFT",
+                number.saturating_mul(len),
+                format!("a record below {}", self.records.min(end)),
+                format!("a reference to record {number}"),
+            )
+        })
+    }
+
+    /// The bytes of record `number` as they are on disk.
+    pub(super) fn read_raw(&self, number: u64) -> Result<Vec<u8>> {
+        let mut disk = vec![0; usize::try_from(self.boot.record_size).unwrap_or(0)];
+        let mut rest = disk.as_mut_slice();
+        for piece in self.place(number)? {
+            let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
+            let Some(((part, after), place)) = rest.split_at_mut_checked(len).zip(piece.place) else {
+                break;
+            };
+            self.device
+                .read_at(place, part)
+                .context(|| format!("reading MFT record {number}"))?;
+            rest = after;
+        }
+        Ok(disk)
+    }
+
+    /// Record `number`, whatever it describes.
+    pub(super) fn read(&self, number: u64) -> Result<Record> {
+        Record::parse(number, self.read_raw(number)?)
+    }
+
+    /// The base record that a reference names; it must be in use, and the one that was meant.
+    pub(super) fn resolve(&self, reference: FileReference) -> Result<Record> {
+        let record = self.read(reference.record)?;
+        check_sequence(&record, reference)?;
+        if record.base().is_some() {
+            let what = format!("MFT record {}", reference.record);
+            return Err(Error::damaged(what, 0x20, "a base record", "an extension record"));
+        }
+        Ok(record)
+    }
+
+    /// The system file with this record number.
+    pub(super) fn system(&self, number: u64, name: &str) -> Result<Record> {
+        let record = self.read(number).context(|| format!("reading {name}"))?;
+        if !record.is_in_use() || record.base().is_some() {
+            let what = format!("{name}, MFT record {number}");
+            return Err(Error::damaged(what, 0x16, "a base record in use", "another record"));
+        }
+        Ok(record)
+    }
+
+    /// All attributes of this type, and of this name unless it is `None`, of the file with this base record.
+    ///
+    /// The extents of one attribute follow each other in the order of their VCNs.
+    pub(super) fn collect(
+        &self,
+        base: &Arc<Record>,
+        kind: u32,
+        name: Option<&[u16]>,
+    ) -> Result<Vec<Found>> {
+        let wanted = |found_kind: u32, found_name: &[u16]| {
+            found_kind == kind && name.is_none_or(|name| name == found_name)
+        };
+        let Some(list) = self.attribute_list(base)? else {
+            let found = base.attributes().iter();
+            return Ok(found
+                .filter(|found| wanted(found.kind, &found.name))
+                .map(|attribute| Found {
+                    record: Arc::clone(base),
+                    attribute: attribute.clone(),
+                })
+                .collect());
+        };
+        let mut found = Vec::new();
+        // Consecutive entries often lie in the same record.
+        let mut last = Arc::clone(base);
+        for entry in list.iter().filter(|entry| wanted(entry.kind, &entry.name)) {
+            if entry.holder.record == base.number() {
+                last = Arc::clone(base);
+            } else if entry.holder.record != last.number() {
+                last = Arc::new(self.extension(base, entry.holder)?);
+            }
+            let attribute = pick(&last, entry)?.clone();
+            found.push(Found {
+                record: Arc::clone(&last),
+                attribute,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The runs of one extent of a non-resident attribute.
+    pub(super) fn runs(&self, record: &Record, attribute: &Attribute) -> Result<Vec<runs::Run>> {
+        let Form::NonResident { lowest, highest, pairs, .. } = attribute.form else {
+            return Ok(Vec::new());
+        };
+        let place = u64::try_from(pairs).unwrap_or(0);
+        let what = format!("MFT record {}, attribute {:#x}", record.number(), attribute.kind);
+        let pairs = record.mapping_pairs(attribute).unwrap_or_default();
+        runs::decode(pairs, lowest, highest, self.boot.clusters, &what, place)
+    }
+
+    /// A record that extends `base`.
+    fn extension(&self, base: &Record, reference: FileReference) -> Result<Record> {
+        if reference.record == base.number() {
+            return Ok(base.clone());
+        }
+        let record = self.read(reference.record)?;
+        check_sequence(&record, reference)?;
+        if record.base() != Some(base.reference()) {
+            return Err(Error::damaged(
+                format!("MFT record {}", reference.record),
+                0x20,
+                format!("a record that extends record {}", base.number()),
+                format!("{:?}", record.base()),
+            ));
+        }
+        Ok(record)
+    }
+
+    /// The file's attribute list; `None` when all attributes are in the base record.
+    fn attribute_list(&self, base: &Record) -> Result<Option<Vec<ListEntry>>> {
+        let Some(attribute) = base.first(attribute_type::ATTRIBUTE_LIST) else {
+            return Ok(None);
+        };
+        let what = format!("$ATTRIBUTE_LIST of record {}", base.number());
+        let value = match attribute.form {
+            Form::Resident { .. } => base.value(attribute).unwrap_or_default().to_vec(),
+            Form::NonResident { sizes, .. } => {
+                let sizes = sizes.filter(|sizes| sizes.initialised == sizes.data);
+                let len = sizes.map_or(0, |sizes| sizes.data);
+                if len == 0 || len > ATTRIBUTE_LIST_MAX {
+                    let expected = format!("1 to {ATTRIBUTE_LIST_MAX} bytes, all initialised");
+                    return Err(Error::damaged(what, 0, expected, len.to_string()));
+                }
+                let mut map = RunList::new(self.boot.cluster_size);
+                let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
+                if !map.extend(self.runs(base, attribute)?) {
+                    return Err(gap(&what, attribute.lowest(), 0));
+                }
+                map.read_at(self.device.as_ref(), 0, &mut value, &what)?;
+                value
+            }
+        };
+        parse_list(&value, &what).map(Some)
+    }
+}
+
+/// Takes an attribute list apart.
+fn parse_list(value: &[u8], what: &str) -> Result<Vec<ListEntry>> {
+    let mut entries = Vec::new();
+    let mut at = 0;
+    while at < value.len() {
+        let rest = value.get(at..).unwrap_or_default();
+        let (entry, len) = list_entry(rest).ok_or_else(|| {
+            let len = bytes::u16_le(rest, 4).map_or(0, usize::from);
+            Error::damaged(
+                what,
+                u64::try_from(at).unwrap_or(0),
+                "an entry of at least 0x1A bytes with its name inside",
+                format!("length {len:#x} where {:#x} are left", rest.len()),
+            )
+        })?;
+        entries.push(entry);
+        at = at.saturating_add(len);
+    }
+    Ok(entries)
+}
+
+/// The entry at the start of `rest`, and its length.
+fn list_entry(rest: &[u8]) -> Option<(ListEntry, usize)> {
+    let len = usize::from(bytes::u16_le(rest, 4)?);
+    let entry = bytes::slice(rest, 0, len).filter(|entry| entry.len() >= 0x1A)?;
+    let name_len = usize::from(*entry.get(6)?).checked_mul(2)?;
+    let name = match name_len {
+        0 => Vec::new(),
+        _ => utf16(bytes::slice(entry, usize::from(*entry.get(7)?), name_len)?),
+    };
+    let entry = ListEntry {
+        kind: bytes::u32_le(entry, 0)?,
+        lowest: bytes::u64_le(entry, 8)?,
+        holder: FileReference::from_packed(bytes::u64_le(entry, 0x10)?),
+        instance: bytes::u16_le(entry, 0x18)?,
+        name,
+    };
+    Some((entry, len))
+}
+
+/// The attribute in `record` that a list entry means.
+fn pick<'r>(record: &'r Record, entry: &ListEntry) -> Result<&'r Attribute> {
+    let meant = |found: &&Attribute| {
+        found.kind == entry.kind
+            && found.instance == entry.instance
+            && found.name == entry.name
+            && found.lowest() == entry.lowest
+    };
+    record.attributes().iter().find(meant).ok_or_else(|| {
+        Error::damaged(
+            format!("MFT record {}", record.number()),
+            0,
+            format!(
+                "attribute {:#x} with instance {} and lowest VCN {}, as the attribute list says",
+                entry.kind, entry.instance, entry.lowest
+            ),
+            "no such attribute",
+        )
+    })
+}
+
+fn check_sequence(record: &Record, reference: FileReference) -> Result<()> {
+    let own = record.reference();
+    // Sequence 0 in a reference means that it is not to be checked.
+    if record.is_in_use() && (reference.sequence == own.sequence || reference.sequence == 0) {
+        return Ok(());
+    }
+    let state = if record.is_in_use() { "in use" } else { "free" };
+    Err(Error::damaged(
+        format!("MFT record {}", own.record),
+        0x10,
+        format!("a record in use with sequence number {}", reference.sequence),
+        format!("one that is {state}, with {}", own.sequence),
+    ))
+}
+
+/// The error for an extent that does not continue the one before it.
+pub(super) fn gap(what: &str, lowest: u64, expected: u64) -> Error {
+    Error::damaged(what, 0, format!("an extent from VCN {expected}"), format!("one from {lowest}"))
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! NTFS volumes: read in any state, written in place when Windows left them in order.
+//!
+//! ```text
+//! format        boot sector, numbers          multi_sector  torn-write protection of FILE, INDX, RSTR
+//! record        MFT record, attributes        runs          mapping pairs -> clusters
+//! mft           record by number              stream        one attribute, all its extents -> content
+//! compression   LZNT1                         upcase, index names of a folder
+//! reparse, walk path -> file                  logfile, state  the gates before writing
+//! write         overwriting in place
+//! ```
+//!
+//! Source: formats/ntfs-write.md. Not handled: allocating, freeing or moving clusters, creating and deleting
+//! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
+//!
+//! Folders are walked by our own code too, not by the `ntfs` crate, which is the second reader in the
+//! tests: version 0.4 cannot reach records behind the first extent list of an $MFT that has an attribute
+//! list (old, fragmented disks), never ends on an index whose blocks point to each other, and panics on
+//! some damaged records.
+
+mod compression;
+mod format;
+mod index;
+mod logfile;
+mod mft;
+mod multi_sector;
+mod record;
+mod reparse;
+mod runs;
+mod state;
+mod stream;
+mod upcase;
+mod walk;
+mod write;
+
+use crate::device::SharedDevice;
+use crate::error::{Result, ResultExt};
+use crate::volume::path;
+use crate::volume::{Entry, State, Volume};
+
+use format::{BOOT_SECTOR_LEN, BootSector};
+use mft::Mft;
+use state::Condition;
+use upcase::Upcase;
+use walk::Tree;
+
+/// An NTFS volume on a device that begins with its boot sector.
+#[derive(Debug)]
+pub struct NtfsVolume {
+    tree: Tree,
+    condition: Condition,
+}
+
+impl NtfsVolume {
+    /// Opens the volume for reading, in whatever state Windows left it; [`Volume::check_writable`] judges that.
+    ///
+    /// `Refused` for BitLocker, `Unsupported` for another file system, `Damaged` when the boot sector, $MFT,
+    /// $Volume, $UpCase or the root folder cannot be read, or when the device is shorter than the volume.
+    pub fn open(device: SharedDevice) -> Result<NtfsVolume> {
+        let mut sector = [0; BOOT_SECTOR_LEN];
+        device
+            .read_at(0, &mut sector)
+            .context(|| "reading the boot sector")?;
+        let boot = BootSector::parse(&sector, device.len())?;
+        let mft = Mft::open(device, boot)?;
+        let upcase = Upcase::read(&mft)?;
+        let tree = Tree { mft, upcase };
+        let condition = Condition::read(&tree)?;
+        Ok(NtfsVolume { tree, condition })
+    }
+}
+
+impl Volume for NtfsVolume {
+    fn state(&self) -> &State {
+        &self.condition.state
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.condition.check_writable(&self.tree.mft)
+    }
+
+    fn entry(&self, path: &str) -> Result<Option<Entry>> {
+        let node = self.tree.resolve(path)?;
+        node.map(|node| self.tree.entry(&node)).transpose()
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<Entry>> {
+        self.tree.list(path)
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>> {
+        let node = self.tree.expect(path)?;
+        let stream = self.tree.content(path, &node)?;
+        if stream.len() > limit {
+            return Err(path::too_long(path, stream.len(), limit));
+        }
+        stream
+            .read(&self.tree.mft)
+            .context(|| format!("reading {path}"))
+    }
+
+    fn capacity(&self, path: &str) -> Result<u64> {
+        let node = self.tree.expect(path)?;
+        let stream = self.tree.content(path, &node)?;
+        write::capacity(path, &node, &stream)
+    }
+
+    fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
+        self.check_writable()?;
+        let node = self.tree.expect(path)?;
+        let stream = self.tree.content(path, &node)?;
+        write::replace(&self.tree, path, &node, &stream, content).context(|| format!("writing {path}"))
+    }
+}

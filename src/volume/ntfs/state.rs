@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What state Windows left the volume in, and the gates that follow from it.
+//!
+//! ```text
+//! gate                  where it is read                                 order
+//! BitLocker             boot sector (the volume does not even open)        0
+//! hibernated            \hiberfil.sys, first 4 bytes "hibr"                1
+//! unclean journal       $LogFile, restart pages                            2
+//! interrupted chkdsk    $Volume, $VOLUME_INFORMATION, flag 4000            3
+//! $MFTMirr differs      first four records of $MFT                         4
+//! dirty flag            $VOLUME_INFORMATION, flag 1: reported only
+//! ```
+//!
+//! Source: formats/ntfs-write.md, sections 1, 9.2 and 10. Nothing here stops reading: a volume in any of
+//! these states can be diagnosed, but what is read may be older than what Windows had in mind.
+
+use std::sync::Arc;
+
+use crate::bytes;
+use crate::error::{Error, Result, ResultExt};
+use crate::volume::{EntryKind, State};
+
+use super::format::{attribute_type, record_number};
+use super::logfile::{self, RESTART_PAGES_LEN};
+use super::mft::Mft;
+use super::record::utf16;
+use super::runs::RunList;
+use super::stream::{Content, Stream};
+use super::walk::Tree;
+
+const DIRTY: u16 = 1;
+const CHKDSK_UNDERWAY: u16 = 0x4000;
+
+/// Records that $MFTMirr always repeats.
+pub(super) const MIRRORED: u64 = 4;
+
+/// The volume's state with what only the gates need.
+#[derive(Debug)]
+pub(super) struct Condition {
+    /// What callers see.
+    pub(super) state: State,
+    hibernation: Option<String>,
+    chkdsk_underway: bool,
+}
+
+impl Condition {
+    /// Reads the state of a volume.
+    pub(super) fn read(tree: &Tree) -> Result<Condition> {
+        let mft = &tree.mft;
+        let volume = mft.system(record_number::VOLUME, "$Volume")?;
+        let value = |kind| volume.first(kind).and_then(|found| volume.value(found));
+        let flags = value(attribute_type::VOLUME_INFORMATION)
+            .and_then(|value| bytes::u16_le(value, 0x0A))
+            .ok_or_else(|| Error::damaged("$Volume", 0, "a $VOLUME_INFORMATION of 12 bytes", "none"))?;
+        let label = value(attribute_type::VOLUME_NAME)
+            .map(|value| String::from_utf16_lossy(&utf16(value)))
+            .filter(|label| !label.is_empty());
+        let hibernation = hibernation(tree);
+        Ok(Condition {
+            state: State {
+                file_system: "ntfs",
+                label,
+                serial: Some(format!("{:016X}", mft.boot.serial)),
+                cluster_size: Some(mft.boot.cluster_size),
+                dirty: flags & DIRTY != 0,
+                hibernated: hibernation.is_some(),
+                unclean_journal: unclean_journal(mft),
+            },
+            hibernation,
+            chkdsk_underway: flags & CHKDSK_UNDERWAY != 0,
+        })
+    }
+
+    /// The gates before any write, in order.
+    pub(super) fn check_writable(&self, mft: &Mft) -> Result<()> {
+        if let Some(how) = &self.hibernation {
+            return Err(Error::refused(
+                format!("Windows is hibernated on this volume or was shut down with fast start-up: {how}"),
+                "start this Windows and shut it down fully (`shutdown /s /t 0`, after `powercfg /h off` or \
+                 with fast start-up switched off); whatever is written before that is lost or does damage \
+                 when it resumes",
+            ));
+        }
+        if let Some(how) = &self.state.unclean_journal {
+            return Err(Error::refused(
+                format!("the journal of the volume ($LogFile) is not clean: {how}"),
+                "let Windows finish its work: attach the disk to a Windows computer, where mounting it once \
+                 (or `chkdsk X: /f`) replays the journal, and detach it cleanly. If that is impossible, \
+                 `ntfs-3g -o recover` throws the unfinished work away",
+            ));
+        }
+        if self.chkdsk_underway {
+            return Err(Error::refused(
+                "chkdsk was interrupted on this volume",
+                "let it finish: attach the disk to a Windows computer and run `chkdsk X: /f`",
+            ));
+        }
+        check_mirror(mft)
+    }
+}
+
+/// Says why Windows may be hibernated here; `None` when it is not.
+fn hibernation(tree: &Tree) -> Option<String> {
+    // ntfs-3g's rule: a file too short for a header comes from another volume's hibernation.
+    const HEADER_LEN: usize = 4096;
+    let header = || -> Result<Option<Vec<u8>>> {
+        let Some(node) = tree.resolve("hiberfil.sys")? else {
+            return Ok(None);
+        };
+        if node.kind == EntryKind::Directory {
+            return Ok(None);
+        }
+        let stream = tree.content("hiberfil.sys", &node)?;
+        let len = stream.len().min(HEADER_LEN.try_into().unwrap_or(0));
+        let mut header = vec![0; usize::try_from(len).unwrap_or(0)];
+        stream.read_at(&tree.mft, 0, &mut header)?;
+        Ok(Some(header))
+    };
+    match header() {
+        Ok(None) => None,
+        Ok(Some(header)) => crate::volume::hibernation(&header, HEADER_LEN),
+        Err(fault) => Some(format!("hiberfil.sys cannot be read ({fault})")),
+    }
+}
+
+/// Says how the journal is not clean; `None` when it is.
+fn unclean_journal(mft: &Mft) -> Option<String> {
+    let read = || -> Result<Option<String>> {
+        let record = Arc::new(mft.system(record_number::LOG_FILE, "$LogFile")?);
+        let Some(stream) = Stream::find(mft, &record, attribute_type::DATA, "")? else {
+            return Ok(Some("it has no content".into()));
+        };
+        let len = stream.len().min(RESTART_PAGES_LEN);
+        let mut start = vec![0; usize::try_from(len).unwrap_or(0)];
+        stream.read_at(mft, 0, &mut start)?;
+        Ok(logfile::uncleanness(&start, || rest_is_empty(mft, &stream)))
+    };
+    read().unwrap_or_else(|fault| Some(format!("it cannot be read ({fault})")))
+}
+
+/// The pages behind the restart pages hold nothing but FF, as far as looked at: those at each power of two.
+/// The whole file can be 64 MiB and more.
+fn rest_is_empty(mft: &Mft, stream: &Stream) -> bool {
+    let mut page = [0; 0x1000];
+    let mut offset = RESTART_PAGES_LEN;
+    while offset.checked_add(0x1000).is_some_and(|end| end <= stream.len()) {
+        let read = stream.read_at(mft, offset, &mut page);
+        if read.is_err() || page.iter().any(|byte| *byte != 0xFF) {
+            return false;
+        }
+        offset = offset.saturating_mul(2);
+    }
+    true
+}
+
+/// Where $MFTMirr lies and how many bytes of it there are.
+pub(super) fn mirror(mft: &Mft) -> Result<(RunList, u64)> {
+    let record = Arc::new(mft.system(record_number::MFT_MIRROR, "$MFTMirr")?);
+    let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
+    let needed = MIRRORED.saturating_mul(u64::from(mft.boot.record_size));
+    let found = match stream.map(|stream| stream.content) {
+        Some(Content::NonResident { map, sizes, .. }) if sizes.initialised >= needed => Some((map, sizes)),
+        _ => None,
+    };
+    found
+        .filter(|(map, _)| {
+            let first = map.runs().first().and_then(|run| run.lcn);
+            first == Some(mft.boot.mft_mirror)
+        })
+        .map(|(map, sizes)| (map, sizes.initialised))
+        .ok_or_else(|| {
+            let expected = format!("{needed} bytes where the boot sector says");
+            Error::damaged("$MFTMirr", 0, expected, "something else")
+        })
+}
+
+/// The records that $MFTMirr repeats must be the same in both.
+fn check_mirror(mft: &Mft) -> Result<()> {
+    let (map, _) = mirror(mft)?;
+    let record_size = u64::from(mft.boot.record_size);
+    for number in 0..MIRRORED {
+        let main = mft.read_raw(number)?;
+        let mut copy = vec![0; main.len()];
+        let offset = number.saturating_mul(record_size);
+        map.read_at(mft.device.as_ref(), offset, &mut copy, "$MFTMirr")
+            .context(|| "reading $MFTMirr")?;
+        if main != copy {
+            return Err(Error::damaged(
+                "$MFTMirr",
+                offset,
+                format!("the same bytes as record {number} of $MFT"),
+                "others",
+            )
+            .with_hint(
+                "checking the volume before writing",
+                "let Windows repair it: attach the disk to a Windows computer and run `chkdsk X: /f`",
+            ));
+        }
+    }
+    Ok(())
+}

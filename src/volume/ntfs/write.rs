@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Overwriting a file in place.
+//!
+//! ```text
+//! resident:      new value -> record, and its copy in $MFTMirr where there is one
+//! non-resident:  differing sectors -> the file's own clusters; when a size changes -> record
+//! either:        when the length changes -> the sizes in the folder's index entries
+//! ```
+//!
+//! Source: formats/ntfs-write.md, section 5. Everything is worked out first, in memory; only then is the
+//! first byte written. A content of unchanged length touches no metadata at all (but a resident one, which
+//! is metadata). Clusters are never allocated, freed or moved.
+//!
+//! The index entries of a folder repeat the length of a file, once for each of its names. Windows takes
+//! the record's word and tolerates old sizes there (links in other folders always have them), but `dir` and
+//! a search show them, so they are brought up to date as ntfs-3g does. Times, $LogFile and $UsnJrnl are
+//! left alone; the $FILE_NAME in the record keeps the sizes of its creation, as under Windows.
+
+use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
+
+use crate::bytes;
+use crate::error::{Error, Result};
+
+use super::format::{BootSector, Lcn, attribute_type, record_number};
+use super::index::{Block, Directory};
+use super::mft::Mft;
+use super::multi_sector;
+use super::record::{Record, Sizes};
+use super::runs::{Piece, RunList};
+use super::state;
+use super::stream::{Content, Stream};
+use super::walk::{Node, Tree};
+
+/// How much of a file is compared at a time, in bytes. Ours: bounds memory.
+const CHUNK: u64 = 1 << 20;
+
+/// How many bytes the stream can hold without allocating.
+pub(super) fn capacity(path: &str, node: &Node, stream: &Stream) -> Result<u64> {
+    check_plain(path, node, stream)?;
+    Ok(match &stream.content {
+        Content::Resident(_) => {
+            let room = stream.head.record.room(&stream.head.attribute);
+            room.and_then(|room| u64::try_from(room).ok()).unwrap_or(0)
+        }
+        Content::NonResident { sizes, .. } => sizes.allocated,
+    })
+}
+
+/// Makes `content` the content of the file, or leaves everything as it is.
+pub(super) fn replace(tree: &Tree, path: &str, node: &Node, stream: &Stream, content: &[u8]) -> Result<()> {
+    let needed = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    let capacity = capacity(path, node, stream)?;
+    if needed > capacity {
+        return Err(Error::refused(
+            format!(
+                "{path} would have to grow: its new content needs {needed} bytes, and {capacity} bytes are \
+                 allocated to it"
+            ),
+            "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at: there \
+             files can grow",
+        ));
+    }
+    let mut plan = Plan::new(&tree.mft);
+    let allocated = match &stream.content {
+        Content::Resident(_) => plan.resident(stream, content)?,
+        Content::NonResident { map, sizes, .. } => plan.non_resident(stream, map, *sizes, content)?,
+    };
+    if needed != stream.len() {
+        plan.index_entries(tree, node, needed, allocated)?;
+    }
+    plan.carry_out()
+}
+
+/// Only plain files of users are written.
+fn check_plain(path: &str, node: &Node, stream: &Stream) -> Result<()> {
+    if node.record.number() < record_number::FIRST_USER || node.record.is_in_extend() {
+        return Err(Error::refused(
+            format!("{path} belongs to the file system itself"),
+            "check that the path names the file you mean",
+        ));
+    }
+    if stream.is_compressed() {
+        return Err(Error::unsupported(
+            format!("{path} is compressed (NTFS): compressed files are not written"),
+            "run `compact /u` on it in Windows",
+        ));
+    }
+    if stream.is_sparse() || stream.has_holes() {
+        return Err(Error::unsupported(
+            format!("{path} is sparse: sparse files are not written"),
+            "copy it in Windows and put the copy in its place",
+        ));
+    }
+    Ok(())
+}
+
+/// All that is to be written, worked out before the first byte is.
+struct Plan<'v> {
+    mft: &'v Mft,
+    /// Content: bytes on the device and what is to be there. In order, apart from each other.
+    data: Vec<(u64, Vec<u8>)>,
+    records: BTreeMap<u64, Record>,
+    /// By the record of the folder and the VCN.
+    blocks: BTreeMap<(u64, u64), Block>,
+}
+
+impl<'v> Plan<'v> {
+    fn new(mft: &'v Mft) -> Self {
+        Plan {
+            mft,
+            data: Vec::new(),
+            records: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+        }
+    }
+
+    /// A new value in the record. Returns the size that Windows calls allocated.
+    fn resident(&mut self, stream: &Stream, content: &[u8]) -> Result<u64> {
+        if !matches!(&stream.content, Content::Resident(value) if value == content) {
+            let record = self.record(&stream.head.record);
+            if !record.set_value(&stream.head.attribute, content) {
+                let what = format!("MFT record {}", record.number());
+                return Err(Error::damaged(what, 0, "room for the value", "less than it claims"));
+            }
+        }
+        let len = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        Ok(len.checked_next_multiple_of(8).unwrap_or(len))
+    }
+
+    /// New bytes in the file's clusters. Returns the allocated size, which stays.
+    fn non_resident(&mut self, stream: &Stream, map: &RunList, sizes: Sizes, content: &[u8]) -> Result<u64> {
+        let len = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        // What is past the initialised size reads as zeros whatever is there; zeros need not be written.
+        let beyond = usize::try_from(sizes.initialised)
+            .ok()
+            .and_then(|initialised| content.get(initialised..))
+            .unwrap_or_default();
+        let initialised = if beyond.iter().all(|byte| *byte == 0) {
+            len.min(sizes.initialised)
+        } else {
+            len
+        };
+        let mut writer = Differences::new(self.mft, content, initialised);
+        let sector = u64::from(self.mft.boot.bytes_per_sector);
+        let end = initialised.checked_next_multiple_of(sector).unwrap_or(initialised);
+        let pieces = map.pieces(0, end.min(map.len())).unwrap_or_default();
+        for piece in pieces {
+            writer.compare(piece)?;
+        }
+        self.data = writer.found;
+        if !self.data.is_empty() {
+            check_clusters(self.mft, map)?;
+        }
+        if (len, initialised) != (sizes.data, sizes.initialised) {
+            let record = self.record(&stream.head.record);
+            if !record.set_sizes(&stream.head.attribute, len, initialised) {
+                let what = format!("MFT record {}", record.number());
+                return Err(Error::damaged(what, 0, "the sizes of the stream", "none"));
+            }
+        }
+        Ok(sizes.allocated)
+    }
+
+    /// The sizes in the entries of the folders that hold the file.
+    fn index_entries(&mut self, tree: &Tree, node: &Node, data: u64, allocated: u64) -> Result<()> {
+        let file = node.record.reference();
+        for name in tree.names(&node.record)? {
+            let parent = Arc::new(self.mft.resolve(name.parent)?);
+            let directory = Directory::open(self.mft, &parent)?;
+            let found = directory.find(&tree.upcase, &name.name)?;
+            let entry = found
+                .iter()
+                .find(|entry| entry.file == file && entry.name.name == name.name)
+                .ok_or_else(|| {
+                    Error::damaged(
+                        format!("$I30 of MFT record {}", parent.number()),
+                        0,
+                        format!("the name {}", String::from_utf16_lossy(&name.name)),
+                        "no such entry",
+                    )
+                })?;
+            let mut sizes = allocated.to_le_bytes().to_vec();
+            sizes.extend_from_slice(&data.to_le_bytes());
+            let at = entry.place.offset.saturating_add(0x28);
+            let done = match entry.place.block {
+                None => {
+                    let at = directory.root_offset().saturating_add(at);
+                    self.record(&directory.root.record).patch(at, &sizes)
+                }
+                Some(vcn) => {
+                    let block = match self.blocks.entry((parent.number(), vcn)) {
+                        btree_map::Entry::Occupied(block) => block.into_mut(),
+                        btree_map::Entry::Vacant(place) => place.insert(directory.block(vcn)?),
+                    };
+                    bytes::put(&mut block.bytes, at, &sizes)
+                }
+            };
+            if !done {
+                let what = format!("$I30 of MFT record {}", parent.number());
+                return Err(Error::damaged(what, 0, "a whole key", "a shorter one"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The record as it will be, for changing.
+    fn record(&mut self, record: &Record) -> &mut Record {
+        self.records.entry(record.number()).or_insert_with(|| record.clone())
+    }
+
+    /// Writes: content first, then what says how long it is.
+    fn carry_out(self) -> Result<()> {
+        let mut writes = self.data;
+        for (number, record) in &self.records {
+            let disk = record.to_disk()?;
+            scatter(&self.mft.place(*number)?, &disk, &mut writes);
+            if let Some(pieces) = mirrored(self.mft, *number)? {
+                scatter(&pieces, &disk, &mut writes);
+            }
+        }
+        for ((folder, vcn), mut block) in self.blocks {
+            if !multi_sector::protect(&mut block.bytes) {
+                let what = format!("$I30 of MFT record {folder}, block {vcn}");
+                return Err(Error::damaged(what, 4, "an update sequence array", "none"));
+            }
+            scatter(&block.pieces, &block.bytes, &mut writes);
+        }
+        for (place, bytes) in &writes {
+            self.mft.device.write_at(*place, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lays `bytes` over `pieces`, all of which have a place.
+fn scatter(pieces: &[Piece], bytes: &[u8], writes: &mut Vec<(u64, Vec<u8>)>) {
+    let mut rest = bytes;
+    for piece in pieces {
+        let len = usize::try_from(piece.len).unwrap_or(usize::MAX).min(rest.len());
+        if let Some(((part, after), place)) = rest.split_at_checked(len).zip(piece.place) {
+            writes.push((place, part.to_vec()));
+            rest = after;
+        }
+    }
+}
+
+/// Where $MFTMirr repeats this record; `None` when it does not.
+fn mirrored(mft: &Mft, number: u64) -> Result<Option<Vec<Piece>>> {
+    let (map, len) = state::mirror(mft)?;
+    let record_size = u64::from(mft.boot.record_size);
+    let offset = number.saturating_mul(record_size);
+    if offset.saturating_add(record_size) > len {
+        return Ok(None);
+    }
+    let raw = mft.read_raw(number)?;
+    let mut copy = vec![0; raw.len()];
+    map.read_at(mft.device.as_ref(), offset, &mut copy, "$MFTMirr")?;
+    // With large clusters there is room for more records, which Windows no longer keeps up to date.
+    if number >= state::MIRRORED && copy != raw {
+        return Ok(None);
+    }
+    Ok(map.pieces(offset, record_size))
+}
+
+/// Finds the sectors whose bytes are to change.
+struct Differences<'v> {
+    mft: &'v Mft,
+    content: &'v [u8],
+    /// How far into the file the content counts.
+    initialised: u64,
+    /// How far into the file the comparison is.
+    at: u64,
+    found: Vec<(u64, Vec<u8>)>,
+}
+
+impl<'v> Differences<'v> {
+    fn new(mft: &'v Mft, content: &'v [u8], initialised: u64) -> Self {
+        Differences {
+            mft,
+            content,
+            initialised,
+            at: 0,
+            found: Vec::new(),
+        }
+    }
+
+    /// Compares the next piece of the file, which begins and ends with a sector.
+    fn compare(&mut self, piece: Piece) -> Result<()> {
+        let (Some(mut place), mut left) = (piece.place, piece.len) else {
+            return Err(Error::damaged("mapping pairs", self.at, "clusters without holes", "a hole"));
+        };
+        while left > 0 {
+            let len = left.min(CHUNK);
+            self.compare_chunk(place, usize::try_from(len).unwrap_or(0))?;
+            place = place.saturating_add(len);
+            left = left.saturating_sub(len);
+        }
+        Ok(())
+    }
+
+    fn compare_chunk(&mut self, place: u64, len: usize) -> Result<()> {
+        let mut old = vec![0; len];
+        self.mft.device.read_at(place, &mut old)?;
+        // Slack in the last sector stays as it is.
+        let mut new = old.clone();
+        let start = usize::try_from(self.at).unwrap_or(usize::MAX);
+        let end = usize::try_from(self.initialised).unwrap_or(usize::MAX);
+        let wanted = self.content.get(..end).and_then(|content| content.get(start..));
+        for (byte, wanted) in new.iter_mut().zip(wanted.unwrap_or_default()) {
+            *byte = *wanted;
+        }
+        let sector = usize::try_from(self.mft.boot.bytes_per_sector).unwrap_or(512);
+        let mut at = place;
+        for (old, new) in old.chunks(sector).zip(new.chunks(sector)) {
+            if old != new {
+                self.add(at, new);
+            }
+            at = at.saturating_add(u64::try_from(new.len()).unwrap_or(0));
+        }
+        self.at = self.at.saturating_add(u64::try_from(len).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Adds a sector; neighbours become one write.
+    fn add(&mut self, place: u64, sector: &[u8]) {
+        if let Some((start, bytes)) = self.found.last_mut() {
+            let end = start.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
+            if end == place {
+                bytes.extend_from_slice(sector);
+                return;
+            }
+        }
+        self.found.push((place, sector.to_vec()));
+    }
+}
+
+/// The clusters of a file must be its own: each once, marked as used, and none of the file system's.
+fn check_clusters(mft: &Mft, map: &RunList) -> Result<()> {
+    let mut own: Vec<(u64, u64)> = ranges(map).collect();
+    own.sort_unstable();
+    let twice = own.iter().zip(own.iter().skip(1)).find(|(one, next)| one.1 > next.0);
+    if let Some((_, next)) = twice {
+        return Err(crossed(&mft.boot, next.0, "the same file, a second time"));
+    }
+    if let Some(first) = own.first().filter(|first| first.0 == 0) {
+        return Err(crossed(&mft.boot, first.0, "$Boot"));
+    }
+    const SYSTEM: [(u64, &str); 5] = [
+        (record_number::MFT, "$MFT"),
+        (record_number::MFT_MIRROR, "$MFTMirr"),
+        (record_number::LOG_FILE, "$LogFile"),
+        (record_number::BITMAP, "$Bitmap"),
+        (record_number::UPCASE, "$UpCase"),
+    ];
+    for (number, name) in SYSTEM {
+        let record = Arc::new(mft.system(number, name)?);
+        let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
+        let Some(Stream { content: Content::NonResident { map, .. }, .. }) = &stream else {
+            continue;
+        };
+        for theirs in ranges(map) {
+            let shared = own.iter().find(|own| own.0 < theirs.1 && theirs.0 < own.1);
+            if let Some(shared) = shared {
+                return Err(crossed(&mft.boot, shared.0.max(theirs.0), name));
+            }
+        }
+        if let (record_number::BITMAP, Some(bitmap)) = (number, &stream) {
+            check_marked(mft, bitmap, &own)?;
+        }
+    }
+    Ok(())
+}
+
+/// $Bitmap must say that the clusters are in use.
+fn check_marked(mft: &Mft, bitmap: &Stream, own: &[(u64, u64)]) -> Result<()> {
+    for (first, end) in own {
+        let start = first.checked_div(8).unwrap_or(0);
+        let bytes = end.div_ceil(8).saturating_sub(start);
+        let mut bits = vec![0; usize::try_from(bytes).unwrap_or(0)];
+        bitmap.read_at(mft, start, &mut bits)?;
+        for cluster in *first..*end {
+            let byte = cluster.checked_div(8).and_then(|byte| byte.checked_sub(start));
+            let byte = byte.and_then(|byte| bits.get(usize::try_from(byte).ok()?));
+            let mask = 1_u8.checked_shl(u32::try_from(cluster & 7).unwrap_or(0));
+            if byte.zip(mask).is_none_or(|(byte, mask)| byte & mask == 0) {
+                return Err(Error::damaged(
+                    "$Bitmap",
+                    cluster.checked_div(8).unwrap_or(0),
+                    format!("cluster {cluster} marked as used, for the file to be written has it"),
+                    "it is marked as free",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// First cluster and the one after the last, for each run that is stored.
+fn ranges(map: &RunList) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let stored = |run: &super::runs::Run| {
+        run.lcn
+            .map(|Lcn(first)| (first, first.saturating_add(run.clusters)))
+    };
+    map.runs().iter().filter_map(stored)
+}
+
+fn crossed(boot: &BootSector, cluster: u64, with: &str) -> Error {
+    Error::damaged(
+        "the clusters of the file to be written",
+        cluster.saturating_mul(u64::from(boot.cluster_size)),
+        "clusters of its own",
+        format!("cluster {cluster}, which belongs to {with}"),
+    )
+    .with_hint(
+        "checking the file before writing",
+        "let Windows repair the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
+    )
+}
