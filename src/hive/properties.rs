@@ -60,7 +60,8 @@ fn upper(text: &str) -> String {
 }
 
 fn is_below(path: &str, above: &str) -> bool {
-    path.starts_with(above) && path[above.len()..].starts_with('\\')
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.starts_with('\\'))
 }
 
 /// Applies an edit to both, and compares what they answer. Returns the upper-cased paths of the keys whose
