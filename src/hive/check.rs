@@ -185,7 +185,10 @@ impl<'a> Check<'a> {
 
     fn report(&mut self, error: Error, key: Option<&Key<'_>>, fatal: bool) {
         if let Some(mut fault) = Fault::from_error(error, fatal) {
-            fault.key = key.and_then(|key| key.path().ok());
+            // Finding the path costs up to 512 steps: only for those that are listed.
+            if self.faults.len() < MAX_FAULTS {
+                fault.key = key.and_then(|key| key.path().ok());
+            }
             self.push(fault);
         }
     }
