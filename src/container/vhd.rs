@@ -138,10 +138,18 @@ fn read(footer: &[u8; FOOTER_LEN], offset: u64, footer_len: usize) -> Result<Foo
         }
     }
     if current_size > offset {
-        return Err(damaged(
-            48,
+        return Err(Error::damaged(
+            "VHD footer",
+            offset.saturating_add(48),
             format!("at most the {offset} bytes before the footer"),
             format!("a disk of {current_size} bytes"),
+        )
+        .with_hint(
+            "opening the VHD",
+            format!(
+                "{TRUNCATED_HINT}; if this is a single volume that was taken out of a VHD, cut the footer off \
+                 in a copy (`truncate -s {offset} COPY`) and use that"
+            ),
         ));
     }
     if current_size == 0 || current_size % 512 != 0 {
