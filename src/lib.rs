@@ -14,11 +14,30 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive` stands beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! `hive` and `firewall` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
 pub mod error;
 
 pub mod device;
+
+pub mod container;
+
+pub mod partition;
+
 pub mod volume;
+
+pub mod hive;
+
+pub mod firewall;
+
+pub mod edit;
+
+pub mod windows;
+
+pub mod checks;
+
+pub mod plan;
+
+pub mod commit;

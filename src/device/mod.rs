@@ -1,14 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The narrow waist: everything from the host file up to a volume is a [`Device`].
 
+#[cfg(unix)]
+mod block;
 mod bounds;
 pub mod fault;
+#[cfg(unix)]
+mod file;
+#[cfg(unix)]
+pub mod host;
+#[cfg(unix)]
+mod lock;
 pub mod memory;
+#[cfg(unix)]
+mod mmap;
 pub mod overlay;
 pub mod slice;
+#[cfg(unix)]
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+#[cfg(unix)]
+pub use host::{Access, open};
 
 use crate::error::Result;
 
@@ -38,6 +53,9 @@ pub trait Device: Send + Sync + std::fmt::Debug {
 
     /// Makes everything written so far durable.
     fn flush(&self) -> Result<()>;
+
+    /// Drops what the host keeps of it in memory, where it can, so that the next read asks the disk.
+    fn forget_cached(&self) {}
 }
 
 /// A device that several layers hold.

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What is looked at, what is wrong, and the edits that cure it.
+//!
+//! One Windows component per file. A [`Check`] reads facts and returns findings; a [`Fix`] returns the
+//! edits that bring about its documented target when somebody asks for it by name. The two are kept apart:
+//! the *trigger* of a finding is evidence that Remote Desktop is prevented, the *target* of a fix is the
+//! documented value, and a disk on which no trigger fires gets no write at all.
+//!
+//! Nothing here writes. Findings carry their cure as [`Edit`]s.
+
+use serde::Serialize;
+
+use crate::edit::{Edit, HiveName};
+use crate::error::{Error, Result};
+use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
+
+mod crash_dump;
+mod group_policy;
+mod hive_state;
+mod nla;
+mod preset;
+mod rdp_enable;
+mod rdp_listener;
+mod rdp_port;
+mod services;
+mod tls;
+
+pub use preset::{PRESETS, Preset};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; prevents nothing.
+    Notice,
+    /// Does not prevent Remote Desktop by itself, or not certainly.
+    Risk,
+    /// Prevents Remote Desktop.
+    Broken,
+}
+
+/// What kind of place evidence was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EvidenceKind {
+    /// A registry key or value.
+    Registry,
+    /// A file.
+    File,
+    /// The volume itself.
+    Volume,
+}
+
+/// One fact that supports a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// What kind of place.
+    pub kind: EvidenceKind,
+    /// The place, such as a full registry path.
+    pub location: String,
+    /// What is there.
+    pub found: String,
+    /// What a healthy machine has there.
+    pub expected: String,
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Stable: `tls.disabled`.
+    pub id: &'static str,
+    /// A short line.
+    pub title: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The cause in plain words.
+    pub cause: String,
+    /// The facts.
+    pub evidence: Vec<Evidence>,
+    /// Arguments for `--fix` that cure it; the first is the one proposed.
+    pub fixes: Vec<String>,
+    /// Where the knowledge comes from.
+    pub source: Vec<String>,
+    /// The edits that cure it without being asked for by name; empty when it needs a decision.
+    #[serde(skip)]
+    pub cure: Vec<Edit>,
+}
+
+/// What checks may look at.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The installation.
+    pub installation: &'a Installation,
+    /// Its control sets.
+    pub select: Select,
+    /// The build number, such as 20348, where SOFTWARE tells it.
+    pub build: Option<u32>,
+}
+
+impl<'a> Facts<'a> {
+    /// Gathers what every check needs.
+    pub fn gather(installation: &'a Installation) -> Result<Facts<'a>> {
+        installation.check_usable()?;
+        Ok(Facts {
+            installation,
+            select: installation.select()?,
+            build: installation.build_number(),
+        })
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.installation.registry
+    }
+
+    /// The control sets to judge and to repair.
+    fn sets(&self) -> &[ControlSet] {
+        &self.select.sets
+    }
+
+    /// A DWORD of SYSTEM.
+    fn system_dword(&self, key: &str, name: &str) -> Reading<u32> {
+        self.registry().dword(HiveName::System, key, name)
+    }
+
+    /// A DWORD of SOFTWARE.
+    fn software_dword(&self, key: &str, name: &str) -> Reading<u32> {
+        self.registry().dword(HiveName::Software, key, name)
+    }
+}
+
+/// A check.
+#[derive(Debug)]
+pub struct Check {
+    /// Stable name, also the prefix of its findings' ids.
+    pub id: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// What it looks at and when it reports, in plain words.
+    pub explanation: &'static str,
+    /// Where the knowledge comes from.
+    pub source: &'static [&'static str],
+    /// Looks.
+    pub run: fn(&Facts<'_>) -> Vec<Finding>,
+}
+
+/// A repair that can be asked for by name.
+#[derive(Debug)]
+pub struct Fix {
+    /// The name for `--fix`.
+    pub name: &'static str,
+    /// The values it takes after `=`, for help; empty when it takes none.
+    pub values: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// What it writes, in plain words.
+    pub explanation: &'static str,
+    /// Where the knowledge comes from.
+    pub source: &'static [&'static str],
+    /// The edits for a value after `=`, if one was given.
+    pub edits: fn(&Facts<'_>, Option<&str>) -> Result<Proposal>,
+}
+
+/// What a fix proposes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proposal {
+    /// The edits, in order. Those that change nothing are dropped when they are applied.
+    pub edits: Vec<Edit>,
+    /// What the user should know before agreeing, such as lowered security or a part left alone.
+    pub notes: Vec<String>,
+}
+
+/// Every check, in the order in which it is reported.
+pub const CHECKS: &[&Check] = &[
+    &hive_state::CHECK,
+    &rdp_enable::CHECK,
+    &rdp_listener::CHECK,
+    &rdp_port::CHECK,
+    &nla::CHECK,
+    &tls::CHECK,
+    &services::CHECK,
+    &group_policy::CHECK,
+    &crash_dump::CHECK,
+];
+
+/// Every fix.
+pub const FIXES: &[&Fix] = &[
+    &tls::FIX,
+    &nla::FIX,
+    &rdp_port::FIX,
+    &rdp_enable::FIX,
+    &rdp_listener::FIX,
+    &services::FIX,
+    &crash_dump::FIX,
+    &group_policy::FIX,
+];
+
+/// Runs every check.
+pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
+    CHECKS.iter().flat_map(|check| (check.run)(facts)).collect()
+}
+
+/// The fix that `NAME[=VALUE]` names, and its value.
+pub fn fix(argument: &str) -> Result<(&'static Fix, Option<&str>)> {
+    let (name, value) = match argument.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (argument, None),
+    };
+    let fix = FIXES.iter().find(|fix| fix.name == name).ok_or_else(|| {
+        let names: Vec<&str> = FIXES.iter().map(|fix| fix.name).collect();
+        Error::unsupported(
+            format!("there is no fix named {name:?}"),
+            format!(
+                "the fixes are: {}; `coldfix checks` explains them",
+                names.join(", ")
+            ),
+        )
+    })?;
+    Ok((fix, value))
+}
+
+/// The error for a value that a fix does not take.
+fn unknown_value(fix: &Fix, value: &str) -> Error {
+    let takes = if fix.values.is_empty() {
+        "it takes no value".to_owned()
+    } else {
+        format!("it takes {}", fix.values)
+    };
+    Error::unsupported(
+        format!("--fix {}={value}: this value is not known", fix.name),
+        takes,
+    )
+}
+
+/// Findings of one problem gathered over the control sets, so that one fault in two sets is one finding.
+struct Gathered {
+    finding: Finding,
+    active: bool,
+}
+
+impl Gathered {
+    fn new(id: &'static str, title: &str, cause: &str, source: &[&str]) -> Gathered {
+        Gathered {
+            finding: Finding {
+                id,
+                title: title.to_owned(),
+                severity: Severity::Broken,
+                cause: cause.to_owned(),
+                evidence: Vec::new(),
+                fixes: Vec::new(),
+                source: source.iter().map(|source| (*source).to_owned()).collect(),
+                cure: Vec::new(),
+            },
+            active: false,
+        }
+    }
+
+    fn severity(mut self, severity: Severity) -> Gathered {
+        self.finding.severity = severity;
+        self
+    }
+
+    fn fix(mut self, fix: &str) -> Gathered {
+        self.finding.fixes.push(fix.to_owned());
+        self
+    }
+
+    /// Evidence from the registry, with the edits that cure this part. `active` tells whether it weighs
+    /// on the set that Windows starts; faults in other sets alone are a risk, not the cause.
+    fn add(
+        &mut self,
+        active: bool,
+        location: String,
+        found: String,
+        expected: &str,
+        cure: impl IntoIterator<Item = Edit>,
+    ) {
+        self.active |= active;
+        self.finding.evidence.push(Evidence {
+            kind: EvidenceKind::Registry,
+            location,
+            found,
+            expected: expected.to_owned(),
+        });
+        self.finding.cure.extend(cure);
+    }
+
+    /// The finding, if there is any evidence.
+    fn into_finding(self) -> Option<Finding> {
+        let Gathered {
+            mut finding,
+            active,
+        } = self;
+        if finding.evidence.is_empty() {
+            return None;
+        }
+        if !active && finding.severity == Severity::Broken {
+            finding.severity = Severity::Risk;
+            finding.cause.push_str(
+                " Only a control set that Windows would start as a fallback is affected.",
+            );
+        }
+        Some(finding)
+    }
+}
+
+/// The full path of a value of SYSTEM.
+fn system_path(key: &str, name: &str) -> String {
+    format!("{}\\{name}", HiveName::System.full_path(key))
+}
+
+/// A DWORD as evidence shows it.
+fn shown(value: u32) -> String {
+    format!("REG_DWORD {value:#x}")
+}
+
+/// A finding for a value that is there but cannot be judged: reported, never overwritten.
+fn unjudged(
+    id: &'static str,
+    location: String,
+    found: String,
+    expected: &str,
+    source: &[&str],
+) -> Option<Finding> {
+    let mut gathered = Gathered::new(
+        id,
+        "A value cannot be judged",
+        "The value has a type or length that Windows does not use there, or it cannot be read. coldfix reports it and leaves it alone; set it by hand with `coldfix reg add` once you know what put it there.",
+        source,
+    )
+    .severity(Severity::Risk);
+    gathered.add(true, location, found, expected, []);
+    gathered.into_finding()
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Named bundles of fixes.
+
+/// A bundle of fixes under one name.
+#[derive(Debug)]
+pub struct Preset {
+    /// The name for `--preset`.
+    pub name: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// The fixes, as `--fix` takes them, in order.
+    pub fixes: &'static [&'static str],
+    /// Parts of the procedure that this version of coldfix does not do, each with the way to do it now.
+    pub left_out: &'static [&'static str],
+    /// Where the procedure comes from.
+    pub source: &'static str,
+}
+
+/// Every preset.
+pub const PRESETS: &[Preset] = &[Preset {
+    name: "azure-internal-error",
+    title: "The offline procedure of Microsoft's article on the RDP internal error",
+    fixes: &["crash-dump=full", "tls=1.0,1.1,1.2", "nla=on"],
+    left_out: &[
+        "the serial console (bcdedit /ems and /emssettings on the disk's BCD store)",
+        "the permissions of the MachineKeys folder (takeown and icacls)",
+    ],
+    source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
+}];

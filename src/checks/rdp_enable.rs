@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Whether Remote Desktop is switched on: catalogue rows 1 to 5.
+
+use crate::edit::{Edit, HiveName};
+use crate::error::Result;
+use crate::windows::{Reading, value};
+
+use super::{
+    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unjudged,
+    unknown_value,
+};
+
+const TERMINAL_SERVER: &str = r"Control\Terminal Server";
+const POLICY: &str = r"Policies\Microsoft\Windows NT\Terminal Services";
+const DENY: &str = "fDenyTSConnections";
+
+/// Value, what it must be, and what another value does.
+const SWITCHES: [(&str, u32, &str); 3] = [
+    ("TSEnabled", 1, "0 switches Terminal Services off"),
+    ("TSServerDrainMode", 0, "drain mode refuses new sessions"),
+    ("TSUserEnabled", 0, "1 refuses user logons"),
+];
+
+const SOURCE: &[&str] = &[
+    "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-general-error",
+    "Azure/repair-script-library win-fix-rdp-connectivity",
+];
+
+pub(super) const CHECK: Check = Check {
+    id: "rdp-enable",
+    title: "Remote Desktop is switched on",
+    explanation: "fDenyTSConnections must be 0 in Control\\Terminal Server (a missing value stops the listener too), and the policy copy in SOFTWARE, which overrides it, must not be set to anything else. TSEnabled, TSServerDrainMode and TSUserEnabled matter only when they are there with the wrong value; their absence is normal.",
+    source: SOURCE,
+    run,
+};
+
+pub(super) const FIX: Fix = Fix {
+    name: "rdp-enable",
+    values: "",
+    title: "Switch Remote Desktop on",
+    explanation: "Sets fDenyTSConnections to 0 in every control set that Select names and deletes the policy copy in SOFTWARE when that denies. Sets TSEnabled to 1, TSServerDrainMode and TSUserEnabled to 0 where they are there with another value. A domain's group policy may bring the policy copy back.",
+    source: SOURCE,
+    edits,
+};
+
+fn run(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut off = Gathered::new(
+        "rdp-enable.off",
+        "Remote Desktop is switched off",
+        "Windows does not listen for Remote Desktop connections while this is set.",
+        SOURCE,
+    )
+    .fix(FIX.name);
+    let mut findings = Vec::new();
+    let mut missing = Gathered::new(
+        "rdp-enable.key-missing",
+        "The key of Terminal Services is missing",
+        "The installation is damaged: this key is part of every Windows. coldfix does not invent it; restore SYSTEM from a backup.",
+        SOURCE,
+    );
+    for set in facts.sets() {
+        let key = set.path(TERMINAL_SERVER);
+        let location = system_path(&key, DENY);
+        let cure = [Edit::dword(HiveName::System, &key, DENY, 0)];
+        match facts.system_dword(&key, DENY) {
+            Reading::Found(0) => {}
+            Reading::Found(value) => off.add(
+                set.is_active(),
+                location,
+                shown(value),
+                "REG_DWORD 0x0",
+                cure,
+            ),
+            Reading::NoValue => off.add(
+                set.is_active(),
+                location,
+                "no value".to_owned(),
+                "REG_DWORD 0x0",
+                cure,
+            ),
+            Reading::NoKey => missing.add(
+                set.is_active(),
+                HiveName::System.full_path(&key),
+                "no key".to_owned(),
+                "the key",
+                [],
+            ),
+            Reading::Malformed(found) | Reading::Unreadable(found) => {
+                findings.extend(unjudged(
+                    "rdp-enable.unclear",
+                    location,
+                    found,
+                    "REG_DWORD 0x0",
+                    SOURCE,
+                ));
+            }
+        }
+        for (name, target, _) in SWITCHES {
+            if let Reading::Found(value) = facts.system_dword(&key, name)
+                && value != target
+            {
+                off.add(
+                    set.is_active(),
+                    system_path(&key, name),
+                    shown(value),
+                    &format!("REG_DWORD {target:#x}, or no value"),
+                    [Edit::dword(HiveName::System, &key, name, target)],
+                );
+            }
+        }
+    }
+    let policy = format!("{}\\{DENY}", HiveName::Software.full_path(POLICY));
+    match facts.software_dword(POLICY, DENY) {
+        Reading::Found(0) | Reading::NoKey | Reading::NoValue => {}
+        Reading::Found(value) => {
+            off.add(
+                true,
+                policy,
+                shown(value),
+                "no value, or REG_DWORD 0x0",
+                [delete_policy()],
+            );
+            off.finding.cause.push_str(
+                " The policy copy overrides the setting itself; a domain's group policy may bring it back.",
+            );
+        }
+        Reading::Malformed(found) => {
+            findings.extend(unjudged(
+                "rdp-enable.unclear",
+                policy,
+                found,
+                "no value",
+                SOURCE,
+            ));
+        }
+        // SOFTWARE as a whole is reported by the check of the hives.
+        Reading::Unreadable(_) => {}
+    }
+    findings.extend(missing.into_finding());
+    findings.extend(off.into_finding());
+    findings.extend(disabled_stations(facts));
+    findings
+}
+
+/// `WinStationsDisabled` "1" refuses all remote sessions; the sources are weak, so it is only shown.
+fn disabled_stations(facts: &Facts<'_>) -> Option<Finding> {
+    const WINLOGON: &str = r"Microsoft\Windows NT\CurrentVersion\Winlogon";
+    let text = facts
+        .registry()
+        .text(HiveName::Software, WINLOGON, "WinStationsDisabled")
+        .found()?;
+    if text.trim() != "1" {
+        return None;
+    }
+    let mut gathered = Gathered::new(
+        "rdp-enable.stations-disabled",
+        "Remote sessions are disabled at logon",
+        "WinStationsDisabled is said to refuse every remote session. This rests on general knowledge; coldfix reports it and leaves it alone.",
+        SOURCE,
+    )
+    .severity(Severity::Risk);
+    gathered.add(
+        true,
+        format!(
+            "{}\\WinStationsDisabled",
+            HiveName::Software.full_path(WINLOGON)
+        ),
+        value::describe(value::SZ, &crate::edit::utf16_with_terminator(&text)),
+        "REG_SZ \"0\"",
+        [],
+    );
+    gathered.into_finding()
+}
+
+fn delete_policy() -> Edit {
+    Edit::DeleteValue {
+        hive: HiveName::Software,
+        key: POLICY.to_owned(),
+        name: DENY.to_owned(),
+    }
+}
+
+fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
+    if let Some(value) = value {
+        return Err(unknown_value(&FIX, value));
+    }
+    let mut proposal = Proposal::default();
+    for set in facts.sets() {
+        let key = set.path(TERMINAL_SERVER);
+        proposal
+            .edits
+            .push(Edit::dword(HiveName::System, &key, DENY, 0));
+        for (name, target, _) in SWITCHES {
+            if let Reading::Found(value) = facts.system_dword(&key, name)
+                && value != target
+            {
+                proposal
+                    .edits
+                    .push(Edit::dword(HiveName::System, &key, name, target));
+            }
+        }
+    }
+    match facts.software_dword(POLICY, DENY) {
+        Reading::Found(0) | Reading::NoKey | Reading::NoValue => {}
+        Reading::Found(_) | Reading::Malformed(_) => proposal.edits.push(delete_policy()),
+        Reading::Unreadable(error) => proposal.notes.push(format!(
+            "SOFTWARE cannot be read ({error}), so a policy that overrides this setting may remain"
+        )),
+    }
+    Ok(proposal)
+}

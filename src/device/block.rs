@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Opens block devices: whole disks, partitions, loop and mapped devices.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::host::{Access, HostDevice, host_error, not_a_disk};
+use super::{lock, usage};
+use crate::error::{Error, Result};
+
+/// How often to try for the lock, 50 ms apart: udev looks at a device for a moment after each close.
+const LOCK_PATIENCE: u32 = 20;
+
+/// Opens the block device at `path`. For writing only when it, its partitions and the disk it is part of
+/// are not in use, and with the kernel's word (`O_EXCL`) that nobody mounts it meanwhile.
+pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
+    let metadata = std::fs::metadata(path).map_err(|error| host_error(path, access, error))?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if access == Access::Write {
+        // Asked first because it can say who; the kernel only says "busy".
+        usage::check_unused(path, usage::Target::of(&metadata))?;
+        options.write(true);
+        options.custom_flags(i32::try_from(OFlags::EXCL.bits()).unwrap_or(0));
+    }
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::ResourceBusy => Error::refused(
+            format!("{} is in use by another program", path.display()),
+            "find out by which (`lsblk`, `fuser -vm`), end that, and try again",
+        ),
+        _ => host_error(path, access, error),
+    })?;
+    let opened = file
+        .metadata()
+        .map_err(|error| host_error(path, access, error))?;
+    if !opened.file_type().is_block_device()
+        || usage::Target::of(&opened) != usage::Target::of(&metadata)
+    {
+        return Err(not_a_disk(path, &opened));
+    }
+    lock::take(&file, path, access, LOCK_PATIENCE)?;
+    let len = file
+        .seek(SeekFrom::End(0))
+        .map_err(|error| Error::io(format!("asking {} for its length", path.display()))(error))?;
+    let sector_size = sector_size(&file).map_err(|error| {
+        Error::io(format!("asking {} for its sector size", path.display()))(error)
+    })?;
+    Ok(HostDevice::new(path, file, len, sector_size, access, false))
+}
+
+#[cfg(target_os = "linux")]
+fn sector_size(file: &std::fs::File) -> std::io::Result<u32> {
+    Ok(rustix::fs::ioctl_blksszget(file)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sector_size(_: &std::fs::File) -> std::io::Result<u32> {
+    Err(ErrorKind::Unsupported.into())
+}

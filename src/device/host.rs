@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The host's side: an image file or a block device, opened so that nobody else changes it meanwhile.
+//!
+//! ```text
+//!            reading                          writing
+//! image      shared lock, memory map          exclusive lock, not in use, pread and pwrite
+//! block      shared lock, pread               not in use, O_EXCL, exclusive lock, pread and pwrite
+//! ```
+//!
+//! What "in use" means is in `usage`, what the locks keep out in `lock`. A folder is no device; whoever
+//! takes a target from a person looks for that first. The kind of image is the container layer's matter:
+//! here every file is a run of bytes.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::mmap::Map;
+use super::{Device, SharedDevice, block, bounds, file};
+use crate::error::{Error, Result};
+
+/// What a device is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only; others may read too.
+    Read,
+    /// Reading and writing; nobody else.
+    Write,
+}
+
+impl Access {
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Access::Read => "reading",
+            Access::Write => "writing",
+        }
+    }
+}
+
+/// Opens the image file or block device at `path`. Writes nothing.
+///
+/// `Refused` when another program holds it, when it is mounted or otherwise in use (for writing), or
+/// when the file is marked read-only (for writing); `Unsupported` for a folder or anything else that is
+/// neither a file nor a block device; `Io`, with a hint where there is one, when the host refuses.
+pub fn open(path: &Path, access: Access) -> Result<SharedDevice> {
+    // Looked at before it is opened: opening a named pipe would wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(|error| host_error(path, access, error))?;
+    let device = if is_block_device(&metadata) {
+        block::open(path, access)?
+    } else if metadata.is_file() {
+        file::open(path, access)?
+    } else {
+        return Err(not_a_disk(path, &metadata));
+    };
+    Ok(Arc::new(device))
+}
+
+fn is_block_device(metadata: &Metadata) -> bool {
+    metadata.file_type().is_block_device()
+}
+
+/// The error for something at `path` that is neither a file nor a block device.
+pub(super) fn not_a_disk(path: &Path, metadata: &Metadata) -> Error {
+    let what = if metadata.is_dir() {
+        "a folder"
+    } else {
+        "neither a file nor a block device"
+    };
+    Error::unsupported(
+        format!("{} is {what}", path.display()),
+        "give an image file, a block device such as /dev/sdc, or the folder where the Windows volume is \
+         mounted",
+    )
+}
+
+/// The host's refusal to open `path`, with the next step where there is one.
+pub(super) fn host_error(path: &Path, access: Access, error: io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => Some("check the path".to_owned()),
+        io::ErrorKind::PermissionDenied => Some(format!(
+            "{} needs the right to open it for {}: run as root, or have its owner allow it",
+            path.display(),
+            access.verb()
+        )),
+        io::ErrorKind::ReadOnlyFilesystem => Some(
+            "it lies on a read-only medium or file system: copy the image to a place that can be written"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    Error::Context {
+        context: path.display().to_string(),
+        hint,
+        source: Box::new(Error::io(format!("opening it for {}", access.verb()))(
+            error,
+        )),
+    }
+}
+
+/// An open image file or block device.
+#[derive(Debug)]
+pub(super) struct HostDevice {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    sector_size: u32,
+    access: Access,
+    /// A file's length can change under us, a block device's cannot.
+    shrinkable: bool,
+    map: Option<Map>,
+    flush_failed: AtomicBool,
+}
+
+impl HostDevice {
+    /// A device over an open `file` of `len` bytes. `shrinkable` for image files: their length is looked
+    /// at again before each use.
+    pub(super) fn new(
+        path: &Path,
+        file: File,
+        len: u64,
+        sector_size: u32,
+        access: Access,
+        shrinkable: bool,
+    ) -> HostDevice {
+        HostDevice {
+            path: path.to_owned(),
+            file,
+            len,
+            sector_size,
+            access,
+            shrinkable,
+            map: None,
+            flush_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads through a memory map from now on, where the host gives one.
+    pub(super) fn map_for_reading(mut self) -> HostDevice {
+        self.map = Map::new(&self.file, self.len);
+        self
+    }
+
+    fn doing(&self, what: &str, len: usize, offset: u64) -> String {
+        format!(
+            "{what} {len} bytes at {offset:#x} of {}",
+            self.path.display()
+        )
+    }
+
+    /// An error when the file has been cut so that it ends before `end`. A write there would silently
+    /// make it longer again, with zeros for what is lost; a read through the map would end the process.
+    fn check_length(&self, end: u64) -> io::Result<()> {
+        if self.shrinkable && self.file.metadata()?.len() < end {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file was made shorter while it was open",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Drops the clean pages of a file from the host's cache, where the host can.
+pub fn forget_cached(file: &File) {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    {
+        // Advice: that it was not taken only means that the data is read back from the cache.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    {
+        let _ = file;
+    }
+}
+
+impl Device for HostDevice {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.sector_size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let range = bounds::check(self.path.display(), self.len, offset, buffer.len())?;
+        let len = buffer.len();
+        self.check_length(range.end)
+            .and_then(|()| match &self.map {
+                Some(map) if map.read(offset, buffer) => Ok(()),
+                _ => self.file.read_exact_at(buffer, offset),
+            })
+            .map_err(|error| Error::io(self.doing("reading", len, offset))(error))
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        if self.access == Access::Read {
+            return Err(Error::refused(
+                format!("{} was opened for reading only", self.path.display()),
+                "nothing was written; this is a fault in coldfix, please report it",
+            ));
+        }
+        let range = bounds::check(self.path.display(), self.len, offset, data.len())?;
+        self.check_length(range.end)
+            .and_then(|()| self.file.write_all_at(data, offset))
+            .map_err(|error| Error::io(self.doing("writing", data.len(), offset))(error))
+    }
+
+    /// Makes everything written durable, through the disk's own cache.
+    ///
+    /// Once a flush has failed every later one fails too: the kernel reports a lost write only once and
+    /// then forgets it, so a second, successful flush would prove nothing.
+    fn flush(&self) -> Result<()> {
+        if self.access == Access::Read {
+            return Ok(());
+        }
+        let what = || format!("flushing {}", self.path.display());
+        if self.flush_failed.load(Ordering::Acquire) {
+            return Err(Error::io(what())(io::Error::other(
+                "an earlier flush failed, so what was written may be lost",
+            )));
+        }
+        self.file.sync_data().map_err(|error| {
+            self.flush_failed.store(true, Ordering::Release);
+            Error::io(what())(error)
+        })
+    }
+
+    fn forget_cached(&self) {
+        forget_cached(&self.file);
+    }
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Plans: edits applied to an installation in memory, each with what it changes from what to what and with
+//! the edits that take it back.
+//!
+//! ```text
+//!   edits -> apply (the only caller of the hive's editors) -> steps
+//!         -> store (through the volume, into the overlay)   -> patches, for commit
+//!   steps -> Plan (JSON)  -> reviewed by a person -> applied exactly, or refused
+//!   steps -> inverse edits -> `undo --revert`, after Windows has run and moved things
+//! ```
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::edit::{Edit, HiveName};
+use crate::error::{Error, Result};
+use crate::hive::Key;
+use crate::windows::{Installation, Registry, value};
+
+mod revert;
+
+pub use revert::{Reverted, revert};
+
+/// The `schema` of a saved plan.
+pub const SCHEMA: &str = "coldfix.plan/1";
+
+/// A key deleted with more values and keys below it than this cannot be taken back by `--revert` (exact
+/// undo still can): the inverse is kept in the journal, and that has to stay readable.
+const LARGEST_INVERSE: usize = 20_000;
+
+/// One edit with its consequence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is changed.
+    pub edit: Edit,
+    /// The fix or command that asked for it.
+    pub reason: String,
+    /// What is there before, for a person.
+    pub before: String,
+    /// What is there after, for a person.
+    pub after: String,
+    /// The edits that bring the old state back, in order. Empty when that cannot be expressed as edits.
+    pub inverse: Vec<Edit>,
+}
+
+/// A file that a plan was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Path on its volume.
+    pub path: String,
+    /// SHA-256 of the content, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A plan as it is saved for review.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The version of coldfix that made it.
+    pub tool_version: String,
+    /// GPT disk GUID, MBR signature or volume serial; `None` for a folder.
+    pub disk_id: Option<String>,
+    /// The partition; `None` for a folder.
+    pub partition: Option<u32>,
+    /// The Windows folder.
+    pub windows_directory: String,
+    /// The hive files, with their logs, as they were when the plan was made.
+    pub files: Vec<Fingerprint>,
+    /// What will be changed.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The plan for `steps` on an installation. Call it before the steps are stored.
+    pub fn new(
+        installation: &Installation,
+        disk_id: Option<String>,
+        tool_version: &str,
+        steps: &[Step],
+    ) -> Result<Plan> {
+        Ok(Plan {
+            schema: SCHEMA.to_owned(),
+            tool_version: tool_version.to_owned(),
+            disk_id,
+            partition: installation.partition,
+            windows_directory: installation.directory.clone(),
+            files: fingerprints(installation, &hives_of(steps))?,
+            steps: steps.to_vec(),
+        })
+    }
+
+    /// Reads a saved plan.
+    pub fn parse(text: &str) -> Result<Plan> {
+        let plan: Plan = serde_json::from_str(text).map_err(|error| {
+            Error::unsupported(
+                format!("this is not a plan that coldfix wrote: {error}"),
+                "make one with `coldfix repair TARGET --dry-run --plan-out FILE`",
+            )
+        })?;
+        if plan.schema != SCHEMA {
+            return Err(Error::unsupported(
+                format!(
+                    "the plan's schema is {:?}, this version reads {SCHEMA:?}",
+                    plan.schema
+                ),
+                "make the plan again with this version",
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// `Err(Refused)` unless the target is still as it was when the plan was made.
+    pub fn check_unchanged(
+        &self,
+        installation: &Installation,
+        disk_id: Option<&str>,
+    ) -> Result<()> {
+        let refused = |what: String| {
+            Error::refused(
+                what,
+                "make the plan again with --dry-run --plan-out, review it, then apply it",
+            )
+        };
+        if self.disk_id.as_deref() != disk_id {
+            return Err(refused(format!(
+                "the plan was made for the disk {}, this is {}",
+                self.disk_id.as_deref().unwrap_or("(a folder)"),
+                disk_id.unwrap_or("(a folder)")
+            )));
+        }
+        if !self
+            .windows_directory
+            .eq_ignore_ascii_case(&installation.directory)
+        {
+            return Err(refused(format!(
+                "the plan was made for the folder {}, this is {}",
+                self.windows_directory, installation.directory
+            )));
+        }
+        let now = fingerprints(installation, &hives_of(&self.steps))?;
+        for planned in &self.files {
+            if !now.contains(planned) {
+                return Err(refused(format!(
+                    "{} has changed since the plan was made",
+                    planned.path.replace('/', "\\")
+                )));
+            }
+        }
+        if now.len() != self.files.len() {
+            return Err(refused(
+                "the hive's logs have changed since the plan was made".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The hives that steps change.
+fn hives_of(steps: &[Step]) -> Vec<HiveName> {
+    HiveName::ALL
+        .into_iter()
+        .filter(|name| steps.iter().any(|step| step.edit.hive() == *name))
+        .collect()
+}
+
+fn fingerprints(installation: &Installation, hives: &[HiveName]) -> Result<Vec<Fingerprint>> {
+    let mut fingerprints = Vec::new();
+    for name in hives {
+        let file = installation.registry.required(*name)?;
+        for path in file.all_paths() {
+            let content = installation.volume.read(&path, u64::MAX)?;
+            let mut sha256 = String::new();
+            for byte in Sha256::digest(&content) {
+                use std::fmt::Write;
+                let _ = write!(sha256, "{byte:02x}");
+            }
+            fingerprints.push(Fingerprint { path, sha256 });
+        }
+    }
+    Ok(fingerprints)
+}
+
+/// Applies edits to the registry in memory. Edits that change nothing yield no step.
+///
+/// `edits` are pairs of edit and reason; `now` is a FILETIME. On an error the registry is half edited and
+/// must be dropped.
+pub fn apply(registry: &mut Registry, edits: &[(Edit, String)], now: u64) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for (edit, reason) in edits {
+        if let Some(step) = apply_one(registry, edit, reason, now)? {
+            steps.push(step);
+        }
+    }
+    Ok(steps)
+}
+
+fn apply_one(registry: &mut Registry, edit: &Edit, reason: &str, now: u64) -> Result<Option<Step>> {
+    const NO_VALUE: &str = "no value";
+    const NO_KEY: &str = "no key";
+    let hive = &mut registry.editable(edit.hive())?.hive;
+    let step = |before: String, after: String, inverse| {
+        Some(Step {
+            edit: edit.clone(),
+            reason: reason.to_owned(),
+            before,
+            after,
+            inverse,
+        })
+    };
+    let current =
+        |hive: &crate::hive::Hive, key: &str, name: &str| -> Result<Option<(u32, Vec<u8>)>> {
+            let Some(key) = hive.key(key)? else {
+                return Ok(None);
+            };
+            let value = key.value(name)?;
+            value
+                .map(|value| Ok((value.kind(), value.data()?.into_owned())))
+                .transpose()
+        };
+    match edit {
+        Edit::CreateKey { hive: name, key } => {
+            if hive.key(key)?.is_some() {
+                return Ok(None);
+            }
+            // The inverse deletes each key that this creates, the deepest first.
+            let mut created = Vec::new();
+            let mut path = key.as_str();
+            while !path.is_empty() && hive.key(path)?.is_none() {
+                created.push(Edit::DeleteKey {
+                    hive: *name,
+                    key: path.to_owned(),
+                });
+                path = path.rsplit_once('\\').map_or("", |(parent, _)| parent);
+            }
+            hive.create_key(key, now)?;
+            Ok(step(NO_KEY.to_owned(), "the key".to_owned(), created))
+        }
+        Edit::DeleteKey { hive: name, key } => {
+            let Some(found) = hive.key(key)? else {
+                return Ok(None);
+            };
+            let inverse = recreate(&found, *name, key)?.unwrap_or_default();
+            let before = format!(
+                "the key with {} values and {} subkeys",
+                found.value_count(),
+                found.subkey_count()
+            );
+            hive.delete_key(key, now)?;
+            Ok(step(before, NO_KEY.to_owned(), inverse))
+        }
+        Edit::SetValue {
+            hive: hive_name,
+            key,
+            name,
+            kind,
+            data,
+        } => {
+            if hive.key(key)?.is_none() {
+                return Err(Error::refused(
+                    format!(
+                        "the key {} is not there; it is not invented",
+                        hive_name.full_path(key)
+                    ),
+                    "if it really has to be made, make it first with `coldfix reg add`",
+                ));
+            }
+            let before = current(hive, key, name)?;
+            if before
+                .as_ref()
+                .is_some_and(|(old, bytes)| old == kind && *bytes == data.0)
+            {
+                return Ok(None);
+            }
+            hive.set_value(key, name, *kind, &data.0, now)?;
+            let inverse = match &before {
+                Some((kind, bytes)) => Edit::SetValue {
+                    hive: *hive_name,
+                    key: key.clone(),
+                    name: name.clone(),
+                    kind: *kind,
+                    data: crate::edit::HexBytes(bytes.clone()),
+                },
+                None => Edit::DeleteValue {
+                    hive: *hive_name,
+                    key: key.clone(),
+                    name: name.clone(),
+                },
+            };
+            let before = before.map_or(NO_VALUE.to_owned(), |(kind, bytes)| {
+                value::describe(kind, &bytes)
+            });
+            Ok(step(before, value::describe(*kind, &data.0), vec![inverse]))
+        }
+        Edit::DeleteValue {
+            hive: hive_name,
+            key,
+            name,
+        } => {
+            let Some((kind, bytes)) = current(hive, key, name)? else {
+                return Ok(None);
+            };
+            hive.delete_value(key, name, now)?;
+            let before = value::describe(kind, &bytes);
+            let inverse = Edit::SetValue {
+                hive: *hive_name,
+                key: key.clone(),
+                name: name.clone(),
+                kind,
+                data: crate::edit::HexBytes(bytes),
+            };
+            Ok(step(before, NO_VALUE.to_owned(), vec![inverse]))
+        }
+    }
+}
+
+/// The edits that make a key again with all values and keys below it; `None` when there are too many.
+/// Security descriptors and class names are not part of it: the new keys inherit their parent's.
+fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit>>> {
+    let mut edits = Vec::new();
+    let mut pending = vec![(*key, path.to_owned())];
+    while let Some((key, path)) = pending.pop() {
+        edits.push(Edit::CreateKey {
+            hive,
+            key: path.clone(),
+        });
+        for value in key.values()? {
+            edits.push(Edit::SetValue {
+                hive,
+                key: path.clone(),
+                name: value.name().to_string_lossy(),
+                kind: value.kind(),
+                data: crate::edit::HexBytes(value.data()?.into_owned()),
+            });
+        }
+        for subkey in key.subkeys()? {
+            let below = format!("{path}\\{}", subkey.name().to_string_lossy());
+            pending.push((subkey, below));
+        }
+        if edits.len() > LARGEST_INVERSE {
+            return Ok(None);
+        }
+    }
+    Ok(Some(edits))
+}
+
+/// Writes the hives that steps changed to the volume (that is, into the overlay). `now` is a FILETIME.
+pub fn store(installation: &mut Installation, steps: &[Step], now: u64) -> Result<()> {
+    for name in hives_of(steps) {
+        let volume = std::sync::Arc::clone(&installation.volume);
+        installation
+            .registry
+            .editable(name)?
+            .store(volume.as_ref(), now)?;
+    }
+    Ok(())
+}

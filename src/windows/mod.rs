@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! A Windows installation on a volume: where it is, its hives, its control sets, its build.
+
+mod control_set;
+mod hive_file;
+mod installation;
+mod reg_file;
+mod registry;
+pub mod value;
+
+pub use control_set::{ControlSet, Select};
+pub use hive_file::HiveFile;
+pub use installation::{Installation, Release, find};
+pub use reg_file::{RegAction, RegFile, SkippedLine, export};
+pub use registry::{Reading, Registry};
