@@ -26,7 +26,9 @@ pub(super) fn not_found(path: &str) -> Error {
 /// The error for a file longer than the caller reads.
 pub(super) fn too_long(path: &str, len: u64, limit: u64) -> Error {
     Error::unsupported(
-        format!("{path} is {len} bytes long, more than the {limit} bytes that are read of such a file"),
+        format!(
+            "{path} is {len} bytes long, more than the {limit} bytes that are read of such a file"
+        ),
         "check that the path names the file you mean",
     )
 }

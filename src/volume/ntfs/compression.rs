@@ -72,7 +72,9 @@ impl Unit {
             let plain = self.read_unit(device, map, index, what)?;
             let ready = plain.get(skip..).unwrap_or_default();
             let take = ready.len().min(rest.len());
-            let Some(((part, after), ready)) = rest.split_at_mut_checked(take).zip(ready.get(..take)) else {
+            let Some(((part, after), ready)) =
+                rest.split_at_mut_checked(take).zip(ready.get(..take))
+            else {
                 break;
             };
             part.copy_from_slice(ready);
@@ -84,7 +86,13 @@ impl Unit {
     }
 
     /// The plain content of one whole unit.
-    fn read_unit(&self, device: &dyn Device, map: &RunList, index: u64, what: &str) -> Result<Vec<u8>> {
+    fn read_unit(
+        &self,
+        device: &dyn Device,
+        map: &RunList,
+        index: u64,
+        what: &str,
+    ) -> Result<Vec<u8>> {
         let unit_len = u64::try_from(self.len).unwrap_or(u64::MAX);
         let start = index.saturating_mul(unit_len);
         let fault = |found: &str| {
@@ -166,7 +174,9 @@ fn unpack_chunk(body: &[u8], output: &mut [u8]) -> Option<()> {
             let token = u16::from_le_bytes([byte, input.next()?]);
             // The further into the chunk, the more bits the distance has.
             let last = u32::try_from(done.checked_sub(1)?).ok()?;
-            let distance_bits = last.checked_ilog2().map_or(4, |log| log.saturating_add(1).max(4));
+            let distance_bits = last
+                .checked_ilog2()
+                .map_or(4, |log| log.saturating_add(1).max(4));
             let length_bits = 16_u32.checked_sub(distance_bits)?;
             let mask = 1_u16.checked_shl(length_bits)?.checked_sub(1)?;
             let distance = usize::from(token.checked_shr(length_bits)?).checked_add(1)?;
@@ -194,10 +204,11 @@ mod tests {
     fn the_example_of_the_specification() {
         // [MS-XCA] 3.3: a compressed chunk for text of 0x8E bytes.
         let packed: [u8; 59] = [
-            0x38, 0xb0, 0x88, 0x46, 0x23, 0x20, 0x00, 0x20, 0x47, 0x20, 0x41, 0x00, 0x10, 0xa2, 0x47, 0x01,
-            0xa0, 0x45, 0x20, 0x44, 0x00, 0x08, 0x45, 0x01, 0x50, 0x79, 0x00, 0xc0, 0x45, 0x20, 0x05, 0x24,
-            0x13, 0x88, 0x05, 0xb4, 0x02, 0x4a, 0x44, 0xef, 0x03, 0x58, 0x02, 0x8c, 0x09, 0x16, 0x01, 0x48,
-            0x45, 0x00, 0xbe, 0x00, 0x9e, 0x00, 0x04, 0x01, 0x18, 0x90, 0x00,
+            0x38, 0xb0, 0x88, 0x46, 0x23, 0x20, 0x00, 0x20, 0x47, 0x20, 0x41, 0x00, 0x10, 0xa2,
+            0x47, 0x01, 0xa0, 0x45, 0x20, 0x44, 0x00, 0x08, 0x45, 0x01, 0x50, 0x79, 0x00, 0xc0,
+            0x45, 0x20, 0x05, 0x24, 0x13, 0x88, 0x05, 0xb4, 0x02, 0x4a, 0x44, 0xef, 0x03, 0x58,
+            0x02, 0x8c, 0x09, 0x16, 0x01, 0x48, 0x45, 0x00, 0xbe, 0x00, 0x9e, 0x00, 0x04, 0x01,
+            0x18, 0x90, 0x00,
         ];
         let text: &[u8] = b"F# F# G A A G F# E D D E F# F# E E F# F# G A A G F# E D D E F# E D D E E F# D E F# G F# D \
             E F# G F# E D E A F# F# G A A G F# E D D E F# E D D";
@@ -218,7 +229,11 @@ mod tests {
             ("longer than a chunk", &[0x03, 0xB0, 0x02, b'a', 0xFF, 0x0F]),
         ];
         for (name, packed) in faults {
-            let limit = if name == "longer than a chunk" { 4000 } else { 4096 };
+            let limit = if name == "longer than a chunk" {
+                4000
+            } else {
+                4096
+            };
             let result = unpack(packed, &mut plain[..limit]);
             assert!(result.is_none(), "{name}");
         }

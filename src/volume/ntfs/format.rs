@@ -110,7 +110,11 @@ impl BootSector {
         check_kind(sector)?;
         let field = Fields(sector);
         if field.u16(0x1FE) != 0xAA55 {
-            return Err(bad(0x1FE, "signature 55 AA", format!("{:#06x}", field.u16(0x1FE))));
+            return Err(bad(
+                0x1FE,
+                "signature 55 AA",
+                format!("{:#06x}", field.u16(0x1FE)),
+            ));
         }
         let bytes_per_sector = u32::from(field.u16(0x0B));
         if !bytes_per_sector.is_power_of_two() || !(512..=4096).contains(&bytes_per_sector) {
@@ -131,7 +135,9 @@ impl BootSector {
                     0x28,
                     format!(
                         "at most {} sectors of {bytes_per_sector} bytes, for that is all there is",
-                        device_len.checked_div(u64::from(bytes_per_sector)).unwrap_or(0)
+                        device_len
+                            .checked_div(u64::from(bytes_per_sector))
+                            .unwrap_or(0)
                     ),
                     format!("{sectors} sectors (is the image cut off?)"),
                 )
@@ -141,7 +147,11 @@ impl BootSector {
             let lcn = field.u64(offset);
             if lcn == 0 || lcn >= clusters {
                 let place = u64::try_from(offset).unwrap_or(0);
-                return Err(bad(place, &format!("{what} in clusters 1 to {clusters}"), lcn));
+                return Err(bad(
+                    place,
+                    &format!("{what} in clusters 1 to {clusters}"),
+                    lcn,
+                ));
             }
             Ok(Lcn(lcn))
         };

@@ -123,11 +123,21 @@ impl<'v> Directory<'v> {
         let value = root.record.value(&root.attribute).unwrap_or_default();
         let header = (bytes::u32_le(value, 0), bytes::u32_le(value, 8));
         let (Some(attribute_type::FILE_NAME), Some(block_len)) = header else {
-            return Err(Error::damaged(what, 0, "an index of file names", format!("{header:?}")));
+            return Err(Error::damaged(
+                what,
+                0,
+                "an index of file names",
+                format!("{header:?}"),
+            ));
         };
         // 4096 with Windows; the other powers of two cost nothing.
         if !block_len.is_power_of_two() || !(512..=0x1_0000).contains(&block_len) {
-            return Err(Error::damaged(what, 8, "a block size of 512 to 65536 bytes", block_len.to_string()));
+            return Err(Error::damaged(
+                what,
+                8,
+                "a block size of 512 to 65536 bytes",
+                block_len.to_string(),
+            ));
         }
         let allocation = Stream::find(mft, record, attribute_type::INDEX_ALLOCATION, "$I30")?;
         Ok(Directory {
@@ -161,7 +171,11 @@ impl<'v> Directory<'v> {
         order: Option<&Upcase>,
         direct: impl Fn(&[u16]) -> Direction,
     ) -> Result<Vec<IndexEntry>> {
-        let root = self.root.record.value(&self.root.attribute).unwrap_or_default();
+        let root = self
+            .root
+            .record
+            .value(&self.root.attribute)
+            .unwrap_or_default();
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         let mut children = self.node(None, root, 0x10, order, &direct, &mut found)?;
@@ -191,14 +205,24 @@ impl<'v> Directory<'v> {
             header.checked_add(usize::try_from(bytes::u32_le(node, offset)?).ok()?)
         };
         let Some((first, used)) = field(0).zip(field(4).and_then(|end| node.get(..end))) else {
-            return Err(self.damaged(block, header, "a node inside its block", "one that leaves it"));
+            return Err(self.damaged(
+                block,
+                header,
+                "a node inside its block",
+                "one that leaves it",
+            ));
         };
         let mut children = Vec::new();
         let mut previous: Option<Vec<u16>> = None;
         let mut at = first;
         loop {
             let Some(entry) = Entry::parse(used, at) else {
-                return Err(self.damaged(block, at, "an index entry inside its node", "one that leaves it"));
+                return Err(self.damaged(
+                    block,
+                    at,
+                    "an index entry inside its node",
+                    "one that leaves it",
+                ));
             };
             let Some(key) = entry.key else {
                 children.extend(entry.child);
@@ -210,7 +234,12 @@ impl<'v> Directory<'v> {
             if let (Some(upcase), Some(previous)) = (order, &previous)
                 && upcase.compare(previous, &name.name) == Ordering::Greater
             {
-                return Err(self.damaged(block, at, "names in ascending order", "one out of order"));
+                return Err(self.damaged(
+                    block,
+                    at,
+                    "names in ascending order",
+                    "one out of order",
+                ));
             }
             match direct(&name.name) {
                 Direction::Before => {
@@ -237,13 +266,28 @@ impl<'v> Directory<'v> {
 
     /// Reads the index block with this VCN.
     pub(super) fn block(&self, vcn: u64) -> Result<Block> {
-        let missing = || self.damaged(Some(vcn), 0, "a block in $INDEX_ALLOCATION", "no such block");
-        let Some(Stream { content: Content::NonResident { map, sizes, .. }, .. }) = &self.allocation else {
+        let missing = || {
+            self.damaged(
+                Some(vcn),
+                0,
+                "a block in $INDEX_ALLOCATION",
+                "no such block",
+            )
+        };
+        let Some(Stream {
+            content: Content::NonResident { map, sizes, .. },
+            ..
+        }) = &self.allocation
+        else {
             return Err(missing());
         };
         // A block smaller than a cluster is numbered in units of 512 bytes.
         let cluster_size = u64::from(self.mft.boot.cluster_size);
-        let unit = if self.block_len >= cluster_size { cluster_size } else { 512 };
+        let unit = if self.block_len >= cluster_size {
+            cluster_size
+        } else {
+            512
+        };
         let pieces = vcn
             .checked_mul(unit)
             .filter(|offset| {
@@ -257,7 +301,8 @@ impl<'v> Directory<'v> {
         let mut rest = block.as_mut_slice();
         for piece in &pieces {
             let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
-            let Some(((part, after), place)) = rest.split_at_mut_checked(len).zip(piece.place) else {
+            let Some(((part, after), place)) = rest.split_at_mut_checked(len).zip(piece.place)
+            else {
                 break;
             };
             self.mft.device.read_at(place, part)?;
@@ -270,7 +315,12 @@ impl<'v> Directory<'v> {
                 pieces,
                 bytes: block,
             }),
-            own => Err(Error::damaged(what, 0x10, vcn.to_string(), format!("{own:?}"))),
+            own => Err(Error::damaged(
+                what,
+                0x10,
+                vcn.to_string(),
+                format!("{own:?}"),
+            )),
         }
     }
 

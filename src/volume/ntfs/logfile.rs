@@ -33,14 +33,21 @@ pub(super) fn uncleanness(start: &[u8], rest_is_empty: impl FnOnce() -> bool) ->
     let empty = |page: &[u8; PAGE]| page.iter().all(|byte| *byte == 0xFF);
     if empty(first) && empty(second) {
         // What mkntfs and ntfs-3g leave. Windows makes a new journal of it.
-        return (!rest_is_empty()).then(|| "its restart pages are erased, but not its records".into());
+        return (!rest_is_empty())
+            .then(|| "its restart pages are erased, but not its records".into());
     }
     match (RestartPage::parse(first), RestartPage::parse(second)) {
         (Ok(first), Ok(second)) => {
-            let newer = if second.current_lsn > first.current_lsn { second } else { first };
+            let newer = if second.current_lsn > first.current_lsn {
+                second
+            } else {
+                first
+            };
             newer.uncleanness()
         }
-        (Err(first), Err(second)) => Some(format!("no good restart page (first: {first}; second: {second})")),
+        (Err(first), Err(second)) => Some(format!(
+            "no good restart page (first: {first}; second: {second})"
+        )),
         (Ok(_), Err(fault)) => Some(format!("the second restart page is bad: {fault}")),
         (Err(fault), Ok(_)) => Some(format!("the first restart page is bad: {fault}")),
     }
@@ -60,7 +67,8 @@ impl RestartPage {
         let mut page = page.to_vec();
         let checked = page.starts_with(b"CHKD");
         let magic = if checked { b"CHKD" } else { b"RSTR" };
-        multi_sector::restore(&mut page, magic, "restart page", 0).map_err(|fault| fault.to_string())?;
+        multi_sector::restore(&mut page, magic, "restart page", 0)
+            .map_err(|fault| fault.to_string())?;
         let cut = || "cut off".to_owned();
         let u16 = |offset: usize| bytes::u16_le(&page, offset).ok_or_else(cut);
         let sizes = (bytes::u32_le(&page, 0x10), bytes::u32_le(&page, 0x14));

@@ -84,10 +84,17 @@ impl Mft {
             .iter()
             .find(|found| is_data(found.kind, &found.name));
         let Some((first, sizes)) = first.and_then(|found| match found.form {
-            Form::NonResident { sizes: Some(sizes), .. } => Some((found, sizes)),
+            Form::NonResident {
+                sizes: Some(sizes), ..
+            } => Some((found, sizes)),
             _ => None,
         }) else {
-            return Err(Error::damaged("$MFT", 0, "its first clusters in record 0", "no such attribute"));
+            return Err(Error::damaged(
+                "$MFT",
+                0,
+                "its first clusters in record 0",
+                "no such attribute",
+            ));
         };
         if !self.map.extend(self.runs(base, first)?) {
             return Err(Error::damaged("$MFT", 0, "clusters from VCN 0", "a gap"));
@@ -104,7 +111,12 @@ impl Mft {
         }
         if self.map.len() < sizes.allocated {
             let found = format!("{} bytes mapped", self.map.len());
-            return Err(Error::damaged("$MFT", 0, format!("{} bytes", sizes.allocated), found));
+            return Err(Error::damaged(
+                "$MFT",
+                0,
+                format!("{} bytes", sizes.allocated),
+                found,
+            ));
         }
         let record_size = u64::from(self.boot.record_size);
         self.records = sizes.initialised.checked_div(record_size).unwrap_or(0);
@@ -136,7 +148,8 @@ impl Mft {
         let mut rest = disk.as_mut_slice();
         for piece in self.place(number)? {
             let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
-            let Some(((part, after), place)) = rest.split_at_mut_checked(len).zip(piece.place) else {
+            let Some(((part, after), place)) = rest.split_at_mut_checked(len).zip(piece.place)
+            else {
                 break;
             };
             self.device
@@ -158,7 +171,12 @@ impl Mft {
         check_sequence(&record, reference)?;
         if record.base().is_some() {
             let what = format!("MFT record {}", reference.record);
-            return Err(Error::damaged(what, 0x20, "a base record", "an extension record"));
+            return Err(Error::damaged(
+                what,
+                0x20,
+                "a base record",
+                "an extension record",
+            ));
         }
         Ok(record)
     }
@@ -168,7 +186,12 @@ impl Mft {
         let record = self.read(number).context(|| format!("reading {name}"))?;
         if !record.is_in_use() || record.base().is_some() {
             let what = format!("{name}, MFT record {number}");
-            return Err(Error::damaged(what, 0x16, "a base record in use", "another record"));
+            return Err(Error::damaged(
+                what,
+                0x16,
+                "a base record in use",
+                "another record",
+            ));
         }
         Ok(record)
     }
@@ -215,11 +238,21 @@ impl Mft {
 
     /// The runs of one extent of a non-resident attribute.
     pub(super) fn runs(&self, record: &Record, attribute: &Attribute) -> Result<Vec<runs::Run>> {
-        let Form::NonResident { lowest, highest, pairs, .. } = attribute.form else {
+        let Form::NonResident {
+            lowest,
+            highest,
+            pairs,
+            ..
+        } = attribute.form
+        else {
             return Ok(Vec::new());
         };
         let place = u64::try_from(pairs).unwrap_or(0);
-        let what = format!("MFT record {}, attribute {:#x}", record.number(), attribute.kind);
+        let what = format!(
+            "MFT record {}, attribute {:#x}",
+            record.number(),
+            attribute.kind
+        );
         let pairs = record.mapping_pairs(attribute).unwrap_or_default();
         runs::decode(pairs, lowest, highest, self.boot.clusters, &what, place)
     }
@@ -341,12 +374,20 @@ fn check_sequence(record: &Record, reference: FileReference) -> Result<()> {
     Err(Error::damaged(
         format!("MFT record {}", own.record),
         0x10,
-        format!("a record in use with sequence number {}", reference.sequence),
+        format!(
+            "a record in use with sequence number {}",
+            reference.sequence
+        ),
         format!("one that is {state}, with {}", own.sequence),
     ))
 }
 
 /// The error for an extent that does not continue the one before it.
 pub(super) fn gap(what: &str, lowest: u64, expected: u64) -> Error {
-    Error::damaged(what, 0, format!("an extent from VCN {expected}"), format!("one from {lowest}"))
+    Error::damaged(
+        what,
+        0,
+        format!("an extent from VCN {expected}"),
+        format!("one from {lowest}"),
+    )
 }

@@ -109,6 +109,7 @@ impl Volume for NtfsVolume {
         self.check_writable()?;
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
-        write::replace(&self.tree, path, &node, &stream, content).context(|| format!("writing {path}"))
+        write::replace(&self.tree, path, &node, &stream, content)
+            .context(|| format!("writing {path}"))
     }
 }

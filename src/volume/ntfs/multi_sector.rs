@@ -18,7 +18,12 @@ pub(super) const STRIDE: usize = 512;
 /// Checks a structure as it is on disk and puts the original bytes back.
 ///
 /// `what` and `offset` (bytes from the volume's start, or wherever `what` counts from) go into the error.
-pub(super) fn restore(structure: &mut [u8], magic: &[u8; 4], what: &str, offset: u64) -> Result<()> {
+pub(super) fn restore(
+    structure: &mut [u8],
+    magic: &[u8; 4],
+    what: &str,
+    offset: u64,
+) -> Result<()> {
     let damaged = |expected: String, found: String| Error::damaged(what, offset, expected, found);
     let found = bytes::array::<4>(structure, 0).unwrap_or_default();
     if &found != magic {

@@ -114,7 +114,12 @@ impl Record {
         // Version 3.1 keeps the number after the header; the array then begins behind it.
         let own = u64::from(record.u32(0x2C));
         if record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
-            return Err(Error::damaged(what, 0x2C, format!("record number {number}"), own.to_string()));
+            return Err(Error::damaged(
+                what,
+                0x2C,
+                format!("record number {number}"),
+                own.to_string(),
+            ));
         }
         Ok(record)
     }
@@ -205,7 +210,9 @@ impl Record {
         }
         let used = self.used()?;
         let old_end = attribute.offset.checked_add(attribute.len)?;
-        let new_end = offset.checked_add(value.len())?.checked_next_multiple_of(8)?;
+        let new_end = offset
+            .checked_add(value.len())?
+            .checked_next_multiple_of(8)?;
         let new_len = u32::try_from(new_end.checked_sub(attribute.offset)?).ok()?;
         let behind = self.bytes.get(old_end..used)?.to_vec();
         let new_used = new_end.checked_add(behind.len())?;
@@ -216,9 +223,21 @@ impl Record {
         let put = [
             bytes::put(&mut self.bytes, offset, value),
             bytes::put(&mut self.bytes, new_end, &behind),
-            bytes::put(&mut self.bytes, attribute.offset.checked_add(4)?, &new_len.to_le_bytes()),
-            bytes::put(&mut self.bytes, attribute.offset.checked_add(0x10)?, &value_len.to_le_bytes()),
-            bytes::put(&mut self.bytes, 0x18, &u32::try_from(new_used).ok()?.to_le_bytes()),
+            bytes::put(
+                &mut self.bytes,
+                attribute.offset.checked_add(4)?,
+                &new_len.to_le_bytes(),
+            ),
+            bytes::put(
+                &mut self.bytes,
+                attribute.offset.checked_add(0x10)?,
+                &value_len.to_le_bytes(),
+            ),
+            bytes::put(
+                &mut self.bytes,
+                0x18,
+                &u32::try_from(new_used).ok()?.to_le_bytes(),
+            ),
         ];
         self.attributes = attributes(&self.bytes).ok()?;
         put.iter().all(|done| *done).then_some(())
@@ -296,17 +315,29 @@ fn fault(offset: usize, expected: impl Into<String>, found: impl std::fmt::Displ
 
 /// Takes the attributes apart. `record` holds the original bytes.
 fn attributes(record: &[u8]) -> Result<Vec<Attribute>, Fault> {
-    let cut = || fault(0, "a whole record header", format!("{} bytes", record.len()));
+    let cut = || {
+        fault(
+            0,
+            "a whole record header",
+            format!("{} bytes", record.len()),
+        )
+    };
     let header = |offset| bytes::u32_le(record, offset).and_then(|n| usize::try_from(n).ok());
     let used = header(0x18).ok_or_else(cut)?;
     let allocated = header(0x1C).ok_or_else(cut)?;
-    let first = bytes::u16_le(record, 0x14).map(usize::from).ok_or_else(cut)?;
+    let first = bytes::u16_le(record, 0x14)
+        .map(usize::from)
+        .ok_or_else(cut)?;
     let array = bytes::u16_le(record, 4).map(usize::from).ok_or_else(cut)?;
     let array_len = bytes::u16_le(record, 6).map(usize::from).ok_or_else(cut)?;
     let array_end = array.saturating_add(array_len.saturating_mul(2));
     if allocated > record.len() || used > allocated {
         let expected = format!("at most {} bytes used and allocated", record.len());
-        return Err(fault(0x18, expected, format!("{used} used, {allocated} allocated")));
+        return Err(fault(
+            0x18,
+            expected,
+            format!("{used} used, {allocated} allocated"),
+        ));
     }
     if first < array_end || !first.is_multiple_of(8) {
         let expected = format!("a first attribute at {array_end:#x} or after, on 8 bytes");
@@ -316,8 +347,13 @@ fn attributes(record: &[u8]) -> Result<Vec<Attribute>, Fault> {
     let mut found = Vec::new();
     let mut at = first;
     loop {
-        let kind = bytes::u32_le(used_bytes, at)
-            .ok_or_else(|| fault(at, "an attribute or the end mark", "the end of the used bytes"))?;
+        let kind = bytes::u32_le(used_bytes, at).ok_or_else(|| {
+            fault(
+                at,
+                "an attribute or the end mark",
+                "the end of the used bytes",
+            )
+        })?;
         if kind == attribute_type::END {
             return Ok(found);
         }
@@ -335,10 +371,19 @@ fn attribute(record: &[u8], at: usize, kind: u32) -> Result<Attribute, Fault> {
     let body = bytes::slice(record, at, len)
         .filter(|_| len >= 0x18 && len.is_multiple_of(8))
         .ok_or_else(|| {
-            let expected = format!("an attribute length from 0x18, a multiple of 8, up to {:#x}", record.len());
+            let expected = format!(
+                "an attribute length from 0x18, a multiple of 8, up to {:#x}",
+                record.len()
+            );
             fault(at.saturating_add(4), expected, format!("{len:#x}"))
         })?;
-    let cut = |what: &str| fault(at, format!("{what} inside the attribute"), format!("length {len:#x}"));
+    let cut = |what: &str| {
+        fault(
+            at,
+            format!("{what} inside the attribute"),
+            format!("length {len:#x}"),
+        )
+    };
     let non_resident = bytes::slice(body, 8, 1) != Some(&[0]);
     let flags = bytes::u16_le(body, 0x0C).unwrap_or(0);
     let instance = bytes::u16_le(body, 0x0E).unwrap_or(0);
@@ -347,7 +392,8 @@ fn attribute(record: &[u8], at: usize, kind: u32) -> Result<Attribute, Fault> {
         Vec::new()
     } else {
         let offset = bytes::u16_le(body, 0x0A).map_or(0, usize::from);
-        let raw = bytes::slice(body, offset, name_len.saturating_mul(2)).ok_or_else(|| cut("a name"))?;
+        let raw =
+            bytes::slice(body, offset, name_len.saturating_mul(2)).ok_or_else(|| cut("a name"))?;
         utf16(raw)
     };
     let form = if non_resident {
@@ -366,7 +412,9 @@ fn attribute(record: &[u8], at: usize, kind: u32) -> Result<Attribute, Fault> {
             len: value_len,
         }
     };
-    if let Form::NonResident { sizes: Some(sizes), .. } = form
+    if let Form::NonResident {
+        sizes: Some(sizes), ..
+    } = form
         && (sizes.data > sizes.allocated || sizes.initialised > sizes.data)
     {
         let found = format!(

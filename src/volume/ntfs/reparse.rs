@@ -40,7 +40,8 @@ impl Reparse {
         let tag = match found.record.value(&found.attribute) {
             Some(value) => bytes::u32_le(value, 0),
             None => {
-                let stream = super::stream::Stream::find(mft, record, attribute_type::REPARSE_POINT, "")?;
+                let stream =
+                    super::stream::Stream::find(mft, record, attribute_type::REPARSE_POINT, "")?;
                 let mut tag = [0; 4];
                 stream
                     .map(|stream| stream.read_at(mft, 0, &mut tag))

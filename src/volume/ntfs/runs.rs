@@ -69,7 +69,11 @@ pub(super) fn decode(
         let length = take(header & 0x0F);
         let delta = take(header >> 4);
         let (Some(length), Some(delta)) = (length, delta) else {
-            return Err(damaged(place, "a run of at most 8 + 8 bytes", format!("{header:#04x}")));
+            return Err(damaged(
+                place,
+                "a run of at most 8 + 8 bytes",
+                format!("{header:#04x}"),
+            ));
         };
         at = at.saturating_add(1);
         let clusters = u64::try_from(length).unwrap_or(0);
@@ -259,7 +263,10 @@ mod tests {
             ]
         );
         // As a later extent of the attribute, and without the end mark at the attribute's end.
-        assert_eq!(decode_all(&pairs[..4], 7, 0x1E).unwrap(), [run(7, Some(0x5634), 0x18)]);
+        assert_eq!(
+            decode_all(&pairs[..4], 7, 0x1E).unwrap(),
+            [run(7, Some(0x5634), 0x18)]
+        );
     }
 
     #[test]
@@ -278,7 +285,11 @@ mod tests {
             ("longer than promised", &[0x11, 2, 0x10, 0], 0),
             ("shorter than promised", &[0x11, 2, 0x10, 0], 2),
             ("cut off", &[0x21, 2, 0x10], 1),
-            ("nine bytes wide", &[0x19, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0], 0),
+            (
+                "nine bytes wide",
+                &[0x19, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0],
+                0,
+            ),
             ("before the volume", &[0x11, 1, 0xF0, 0], 0),
             ("past the volume", &[0x31, 1, 0x00, 0x00, 0x01, 0], 0),
             (

@@ -51,7 +51,9 @@ impl Condition {
         let value = |kind| volume.first(kind).and_then(|found| volume.value(found));
         let flags = value(attribute_type::VOLUME_INFORMATION)
             .and_then(|value| bytes::u16_le(value, 0x0A))
-            .ok_or_else(|| Error::damaged("$Volume", 0, "a $VOLUME_INFORMATION of 12 bytes", "none"))?;
+            .ok_or_else(|| {
+                Error::damaged("$Volume", 0, "a $VOLUME_INFORMATION of 12 bytes", "none")
+            })?;
         let label = value(attribute_type::VOLUME_NAME)
             .map(|value| String::from_utf16_lossy(&utf16(value)))
             .filter(|label| !label.is_empty());
@@ -75,7 +77,9 @@ impl Condition {
     pub(super) fn check_writable(&self, mft: &Mft) -> Result<()> {
         if let Some(how) = &self.hibernation {
             return Err(Error::refused(
-                format!("Windows is hibernated on this volume or was shut down with fast start-up: {how}"),
+                format!(
+                    "Windows is hibernated on this volume or was shut down with fast start-up: {how}"
+                ),
                 "start this Windows and shut it down fully (`shutdown /s /t 0`, after `powercfg /h off` or \
                  with fast start-up switched off); whatever is written before that is lost or does damage \
                  when it resumes",
@@ -143,7 +147,10 @@ fn unclean_journal(mft: &Mft) -> Option<String> {
 fn rest_is_empty(mft: &Mft, stream: &Stream) -> bool {
     let mut page = [0; 0x1000];
     let mut offset = RESTART_PAGES_LEN;
-    while offset.checked_add(0x1000).is_some_and(|end| end <= stream.len()) {
+    while offset
+        .checked_add(0x1000)
+        .is_some_and(|end| end <= stream.len())
+    {
         let read = stream.read_at(mft, offset, &mut page);
         if read.is_err() || page.iter().any(|byte| *byte != 0xFF) {
             return false;
@@ -159,7 +166,9 @@ pub(super) fn mirror(mft: &Mft) -> Result<(RunList, u64)> {
     let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
     let needed = MIRRORED.saturating_mul(u64::from(mft.boot.record_size));
     let found = match stream.map(|stream| stream.content) {
-        Some(Content::NonResident { map, sizes, .. }) if sizes.initialised >= needed => Some((map, sizes)),
+        Some(Content::NonResident { map, sizes, .. }) if sizes.initialised >= needed => {
+            Some((map, sizes))
+        }
         _ => None,
     };
     found

@@ -49,7 +49,12 @@ pub(super) struct Stream {
 
 impl Stream {
     /// The stream of this type and name; `None` when the file has none.
-    pub(super) fn find(mft: &Mft, base: &Arc<Record>, kind: u32, name: &str) -> Result<Option<Stream>> {
+    pub(super) fn find(
+        mft: &Mft,
+        base: &Arc<Record>,
+        kind: u32,
+        name: &str,
+    ) -> Result<Option<Stream>> {
         let what = match name {
             "" => format!("attribute {kind:#x} of MFT record {}", base.number()),
             name => format!("attribute {kind:#x} {name} of MFT record {}", base.number()),
@@ -64,7 +69,11 @@ impl Stream {
                 let value = head.record.value(&head.attribute).unwrap_or_default();
                 Content::Resident(value.to_vec())
             }
-            Form::NonResident { sizes, compression_unit, .. } => {
+            Form::NonResident {
+                sizes,
+                compression_unit,
+                ..
+            } => {
                 let mut map = RunList::new(mft.boot.cluster_size);
                 for extent in &extents {
                     let runs = mft.runs(&extent.record, &extent.attribute)?;
@@ -139,12 +148,19 @@ impl Stream {
         match &self.content {
             Content::Resident(value) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                if let Some(value) = value.get(start..).and_then(|value| value.get(..buffer.len())) {
+                if let Some(value) = value
+                    .get(start..)
+                    .and_then(|value| value.get(..buffer.len()))
+                {
                     buffer.copy_from_slice(value);
                 }
                 Ok(())
             }
-            Content::NonResident { map, sizes, compression_unit } => {
+            Content::NonResident {
+                map,
+                sizes,
+                compression_unit,
+            } => {
                 let stored = sizes.initialised.saturating_sub(offset).min(len);
                 let stored = usize::try_from(stored).unwrap_or(usize::MAX);
                 let Some((stored, rest)) = buffer.split_at_mut_checked(stored) else {
@@ -152,7 +168,11 @@ impl Stream {
                 };
                 rest.fill(0);
                 if self.is_compressed() {
-                    let unit = compression::Unit::new(mft.boot.cluster_size, *compression_unit, &self.what)?;
+                    let unit = compression::Unit::new(
+                        mft.boot.cluster_size,
+                        *compression_unit,
+                        &self.what,
+                    )?;
                     return unit.read_at(mft.device.as_ref(), map, offset, stored, &self.what);
                 }
                 map.read_at(mft.device.as_ref(), offset, stored, &self.what)

@@ -25,7 +25,12 @@ impl Upcase {
         let record = Arc::new(mft.system(record_number::UPCASE, "$UpCase")?);
         let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
         let Some(stream) = stream.filter(|stream| stream.len() == LEN) else {
-            return Err(Error::damaged("$UpCase", 0, format!("{LEN} bytes"), "another length"));
+            return Err(Error::damaged(
+                "$UpCase",
+                0,
+                format!("{LEN} bytes"),
+                "another length",
+            ));
         };
         Ok(Upcase(utf16(&stream.read(mft)?)))
     }
@@ -39,7 +44,8 @@ impl Upcase {
     /// A table for tests: ASCII letters only.
     #[cfg(test)]
     pub(super) fn ascii() -> Upcase {
-        let upper = |unit: u16| u8::try_from(unit).map_or(unit, |byte| byte.to_ascii_uppercase().into());
+        let upper =
+            |unit: u16| u8::try_from(unit).map_or(unit, |byte| byte.to_ascii_uppercase().into());
         Upcase((0..=u16::MAX).map(upper).collect())
     }
 }

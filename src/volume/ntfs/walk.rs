@@ -144,7 +144,8 @@ impl Tree {
 
     /// The content of a file that holds it plainly enough to be read.
     pub(super) fn content(&self, path: &str, node: &Node) -> Result<Stream> {
-        let unsupported = |why: &str, next: &str| Err(Error::unsupported(format!("{path} {why}"), next));
+        let unsupported =
+            |why: &str, next: &str| Err(Error::unsupported(format!("{path} {why}"), next));
         match (node.kind, node.reparse) {
             (EntryKind::Directory, _) => {
                 return unsupported("is a folder", "give the path of a file in it");
@@ -168,12 +169,18 @@ impl Tree {
                 );
             }
             (EntryKind::Other, _) => {
-                return unsupported("is a link, which is not followed", "give the path that it points to");
+                return unsupported(
+                    "is a link, which is not followed",
+                    "give the path that it points to",
+                );
             }
             (EntryKind::File, _) => {}
         }
         let Some(stream) = self.data(&node.record)? else {
-            return unsupported("has no unnamed data", "check that the path names the file you mean");
+            return unsupported(
+                "has no unnamed data",
+                "check that the path names the file you mean",
+            );
         };
         if stream.is_encrypted() {
             return unsupported(
@@ -219,7 +226,9 @@ impl Tree {
                 .into_iter()
                 .find(|name| name.namespace != namespace::DOS && name.parent == found.parent);
         }
-        Ok(String::from_utf16_lossy(&long.as_ref().unwrap_or(found).name))
+        Ok(String::from_utf16_lossy(
+            &long.as_ref().unwrap_or(found).name,
+        ))
     }
 
     /// All names of a file, in all folders.

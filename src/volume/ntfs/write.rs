@@ -48,7 +48,13 @@ pub(super) fn capacity(path: &str, node: &Node, stream: &Stream) -> Result<u64> 
 }
 
 /// Makes `content` the content of the file, or leaves everything as it is.
-pub(super) fn replace(tree: &Tree, path: &str, node: &Node, stream: &Stream, content: &[u8]) -> Result<()> {
+pub(super) fn replace(
+    tree: &Tree,
+    path: &str,
+    node: &Node,
+    stream: &Stream,
+    content: &[u8],
+) -> Result<()> {
     let needed = u64::try_from(content.len()).unwrap_or(u64::MAX);
     let capacity = capacity(path, node, stream)?;
     if needed > capacity {
@@ -64,7 +70,9 @@ pub(super) fn replace(tree: &Tree, path: &str, node: &Node, stream: &Stream, con
     let mut plan = Plan::new(&tree.mft);
     let allocated = match &stream.content {
         Content::Resident(_) => plan.resident(stream, content)?,
-        Content::NonResident { map, sizes, .. } => plan.non_resident(stream, map, *sizes, content)?,
+        Content::NonResident { map, sizes, .. } => {
+            plan.non_resident(stream, map, *sizes, content)?
+        }
     };
     if needed != stream.len() {
         plan.index_entries(tree, node, needed, allocated)?;
@@ -121,7 +129,12 @@ impl<'v> Plan<'v> {
             let record = self.record(&stream.head.record);
             if !record.set_value(&stream.head.attribute, content) {
                 let what = format!("MFT record {}", record.number());
-                return Err(Error::damaged(what, 0, "room for the value", "less than it claims"));
+                return Err(Error::damaged(
+                    what,
+                    0,
+                    "room for the value",
+                    "less than it claims",
+                ));
             }
         }
         let len = u64::try_from(content.len()).unwrap_or(u64::MAX);
@@ -129,7 +142,13 @@ impl<'v> Plan<'v> {
     }
 
     /// New bytes in the file's clusters. Returns the allocated size, which stays.
-    fn non_resident(&mut self, stream: &Stream, map: &RunList, sizes: Sizes, content: &[u8]) -> Result<u64> {
+    fn non_resident(
+        &mut self,
+        stream: &Stream,
+        map: &RunList,
+        sizes: Sizes,
+        content: &[u8],
+    ) -> Result<u64> {
         let len = u64::try_from(content.len()).unwrap_or(u64::MAX);
         // What is past the initialised size reads as zeros whatever is there; zeros need not be written.
         let beyond = usize::try_from(sizes.initialised)
@@ -143,7 +162,9 @@ impl<'v> Plan<'v> {
         };
         let mut writer = Differences::new(self.mft, content, initialised);
         let sector = u64::from(self.mft.boot.bytes_per_sector);
-        let end = initialised.checked_next_multiple_of(sector).unwrap_or(initialised);
+        let end = initialised
+            .checked_next_multiple_of(sector)
+            .unwrap_or(initialised);
         let pieces = map.pieces(0, end.min(map.len())).unwrap_or_default();
         for piece in pieces {
             writer.compare(piece)?;
@@ -206,7 +227,9 @@ impl<'v> Plan<'v> {
 
     /// The record as it will be, for changing.
     fn record(&mut self, record: &Record) -> &mut Record {
-        self.records.entry(record.number()).or_insert_with(|| record.clone())
+        self.records
+            .entry(record.number())
+            .or_insert_with(|| record.clone())
     }
 
     /// Writes: content first, then what says how long it is.
@@ -237,7 +260,9 @@ impl<'v> Plan<'v> {
 fn scatter(pieces: &[Piece], bytes: &[u8], writes: &mut Vec<(u64, Vec<u8>)>) {
     let mut rest = bytes;
     for piece in pieces {
-        let len = usize::try_from(piece.len).unwrap_or(usize::MAX).min(rest.len());
+        let len = usize::try_from(piece.len)
+            .unwrap_or(usize::MAX)
+            .min(rest.len());
         if let Some(((part, after), place)) = rest.split_at_checked(len).zip(piece.place) {
             writes.push((place, part.to_vec()));
             rest = after;
@@ -288,7 +313,12 @@ impl<'v> Differences<'v> {
     /// Compares the next piece of the file, which begins and ends with a sector.
     fn compare(&mut self, piece: Piece) -> Result<()> {
         let (Some(mut place), mut left) = (piece.place, piece.len) else {
-            return Err(Error::damaged("mapping pairs", self.at, "clusters without holes", "a hole"));
+            return Err(Error::damaged(
+                "mapping pairs",
+                self.at,
+                "clusters without holes",
+                "a hole",
+            ));
         };
         while left > 0 {
             let len = left.min(CHUNK);
@@ -306,7 +336,10 @@ impl<'v> Differences<'v> {
         let mut new = old.clone();
         let start = usize::try_from(self.at).unwrap_or(usize::MAX);
         let end = usize::try_from(self.initialised).unwrap_or(usize::MAX);
-        let wanted = self.content.get(..end).and_then(|content| content.get(start..));
+        let wanted = self
+            .content
+            .get(..end)
+            .and_then(|content| content.get(start..));
         for (byte, wanted) in new.iter_mut().zip(wanted.unwrap_or_default()) {
             *byte = *wanted;
         }
@@ -339,7 +372,10 @@ impl<'v> Differences<'v> {
 fn check_clusters(mft: &Mft, map: &RunList) -> Result<()> {
     let mut own: Vec<(u64, u64)> = ranges(map).collect();
     own.sort_unstable();
-    let twice = own.iter().zip(own.iter().skip(1)).find(|(one, next)| one.1 > next.0);
+    let twice = own
+        .iter()
+        .zip(own.iter().skip(1))
+        .find(|(one, next)| one.1 > next.0);
     if let Some((_, next)) = twice {
         return Err(crossed(&mft.boot, next.0, "the same file, a second time"));
     }
@@ -356,7 +392,11 @@ fn check_clusters(mft: &Mft, map: &RunList) -> Result<()> {
     for (number, name) in SYSTEM {
         let record = Arc::new(mft.system(number, name)?);
         let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
-        let Some(Stream { content: Content::NonResident { map, .. }, .. }) = &stream else {
+        let Some(Stream {
+            content: Content::NonResident { map, .. },
+            ..
+        }) = &stream
+        else {
             continue;
         };
         for theirs in ranges(map) {
@@ -380,7 +420,9 @@ fn check_marked(mft: &Mft, bitmap: &Stream, own: &[(u64, u64)]) -> Result<()> {
         let mut bits = vec![0; usize::try_from(bytes).unwrap_or(0)];
         bitmap.read_at(mft, start, &mut bits)?;
         for cluster in *first..*end {
-            let byte = cluster.checked_div(8).and_then(|byte| byte.checked_sub(start));
+            let byte = cluster
+                .checked_div(8)
+                .and_then(|byte| byte.checked_sub(start));
             let byte = byte.and_then(|byte| bits.get(usize::try_from(byte).ok()?));
             let mask = 1_u8.checked_shl(u32::try_from(cluster & 7).unwrap_or(0));
             if byte.zip(mask).is_none_or(|(byte, mask)| byte & mask == 0) {

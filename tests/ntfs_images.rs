@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Reads every real NTFS image, all files of it, and compares with foreign readers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod ntfs_support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use coldfix::device::SharedDevice;
+use coldfix::error::Kind;
+use coldfix::volume::ntfs::NtfsVolume;
+use coldfix::volume::{EntryKind, Volume};
+use ntfs_support::*;
+
+/// More than any file in the images that is looked at.
+const LIMIT: u64 = 256 << 20;
+
+/// An image and what is known of it.
+struct Sample {
+    name: &'static str,
+    /// Where the volume begins, in sectors.
+    sector: u64,
+    cluster_size: u32,
+    clean: bool,
+    /// Sleuthkit 4.11 reads it.
+    sleuthkit: bool,
+    /// Its volume is small enough to be copied for ntfscat, which knows no offsets.
+    ntfscat: bool,
+}
+
+const fn sample(name: &'static str, sector: u64, cluster_size: u32) -> Sample {
+    Sample {
+        name,
+        sector,
+        cluster_size,
+        clean: true,
+        sleuthkit: true,
+        ntfscat: true,
+    }
+}
+
+const SAMPLES: [Sample; 12] = [
+    sample("linux-mkntfs-dfvfs.raw.xz", 0, 4096),
+    sample("linux-mkntfs-testfs1.raw.xz", 0, 512),
+    sample("linux-ntfs3-attrlist.raw.xz", 0, 4096),
+    sample("w-10m-many-files.raw.xz", 0, 4096),
+    sample("w-2kcluster-index.raw.xz", 128, 2048),
+    sample("w-vss-512cluster.raw.xz", 0, 512),
+    Sample {
+        ntfscat: false,
+        ..sample("w10-20h1-64g-vss.tgz", 2048, 4096)
+    },
+    sample("w10-lastaccess.raw.xz", 128, 4096),
+    sample("w10-ptrn.raw.xz", 128, 4096),
+    Sample {
+        sleuthkit: false,
+        ..sample("w10-2mcluster.raw.xz", 128, 2 << 20)
+    },
+    Sample {
+        clean: false,
+        ..sample("w10-1kcluster-log2-dirty.raw.xz", 0, 1024)
+    },
+    Sample {
+        clean: false,
+        ..sample("w10-cloud-reparse-log2-dirty.raw.xz", 0, 4096)
+    },
+];
+
+fn open(sample: &Sample) -> Option<(SharedDevice, NtfsVolume)> {
+    let device = partition(FileDevice::open(&image(sample.name)?), sample.sector);
+    let volume = NtfsVolume::open(device.clone()).unwrap();
+    Some((device, volume))
+}
+
+#[test]
+fn state_and_gates_of_every_image() {
+    for sample in &SAMPLES {
+        let Some((_, volume)) = open(sample) else {
+            return;
+        };
+        let state = volume.state();
+        eprintln!("{}: {state:?}", sample.name);
+        assert_eq!(
+            state.cluster_size,
+            Some(sample.cluster_size),
+            "{}",
+            sample.name
+        );
+        assert_eq!(
+            state.unclean_journal.is_none(),
+            sample.clean,
+            "{}: {state:?}",
+            sample.name
+        );
+        assert!(!state.hibernated, "{}", sample.name);
+        let gate = volume.check_writable();
+        match sample.clean {
+            true => gate.unwrap(),
+            false => {
+                let refusal = gate.unwrap_err();
+                assert_eq!(refusal.kind(), Kind::Refused);
+                assert!(refusal.to_string().contains("version 2.0"), "{refusal}");
+                assert!(refusal.hint().unwrap().contains("chkdsk"));
+            }
+        }
+    }
+}
+
+/// Prints one JSON line for each file and folder.
+const DISSECT: &str = r#"
+import sys, json, hashlib
+from dissect.ntfs import NTFS
+from dissect.util.stream import RangeStream
+path, offset, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+fs = NTFS(RangeStream(open(path, "rb"), offset, length))
+def walk(folder, prefix):
+    for name, entry in folder.listdir().items():
+        record = entry.dereference()
+        if record.segment == 5: continue
+        out = {"path": prefix + name, "record": record.segment, "reparse": record.is_reparse_point()}
+        cloud = record.is_reparse_point() and b"\x1a" == record.attributes[0xC0].open().read(1)
+        if record.is_dir():
+            out["folder"] = True
+        else:
+            try:
+                stream, digest, length = record.open(), hashlib.sha256(), 0
+                if stream.size <= 268435456:
+                    while piece := stream.read(1 << 20):
+                        digest.update(piece)
+                        length += len(piece)
+                    out["len"], out["sha256"] = length, digest.hexdigest()
+            except Exception as error:
+                out["error"] = repr(error)
+        print(json.dumps(out))
+        if record.is_dir() and (cloud or not record.is_reparse_point()):
+            walk(record, prefix + name + "/")
+walk(fs.mft.get(5), "")
+"#;
+
+/// What dissect says of every file and folder, by path.
+fn dissect(python: &str, sample: &Sample, len: u64) -> BTreeMap<String, serde_json::Value> {
+    let path = image(sample.name).unwrap();
+    let offset = (sample.sector * 512).to_string();
+    let out = run(
+        python,
+        &[
+            "-c",
+            DISSECT,
+            path.to_str().unwrap(),
+            &offset,
+            &len.to_string(),
+        ],
+    );
+    let lines = String::from_utf8(out).unwrap();
+    let lines = lines
+        .lines()
+        .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
+    lines
+        .map(|line| (line["path"].as_str().unwrap().to_owned(), line))
+        .collect()
+}
+
+/// Dissect 3.16 shows what is in the clusters of these; they were never initialised, so they read as zeros
+/// (and so say ntfscat and icat): stores of shadow copies, which Windows fills below the file system.
+fn is_shadow_copy(path: &str) -> bool {
+    path.starts_with("System Volume Information/{")
+        && path.ends_with("{3808876b-c176-4e48-b7ae-04046e6cc752}")
+}
+
+/// The image from the volume's first sector on, for programs that know no offset.
+fn bare(sample: &Sample) -> PathBuf {
+    let disk = image(sample.name).unwrap();
+    if sample.sector == 0 {
+        return disk;
+    }
+    let bare = disk.with_extension("volume");
+    if !bare.exists() {
+        let own = tempfile::NamedTempFile::new_in(scratch()).unwrap();
+        let arguments = [
+            format!("if={}", disk.display()),
+            format!("of={}", own.path().display()),
+            "bs=64k".into(),
+            format!("skip={}", sample.sector * 512),
+            "iflag=skip_bytes".into(),
+            "conv=sparse".into(),
+        ];
+        run("dd", &arguments.each_ref().map(String::as_str));
+        own.persist(&bare).unwrap();
+    }
+    bare
+}
+
+#[test]
+fn every_file_reads_as_three_foreign_readers_read_it() {
+    let Some(python) = python() else {
+        return;
+    };
+    if !require(&["icat", "ntfscat", "xz"]) {
+        return;
+    }
+    for sample in &SAMPLES {
+        let Some((device, volume)) = open(sample) else {
+            return;
+        };
+        let mut theirs = dissect(python.to_str().unwrap(), sample, device.len());
+        let disk = image(sample.name).unwrap();
+        let (mut files, mut folders, mut bytes, mut compared) = (0, 0, 0_u64, 0);
+        for (path, entry) in walk(&volume) {
+            let place = format!("{}: {path}", sample.name);
+            let other = theirs
+                .remove(&path)
+                .unwrap_or_else(|| panic!("{place}: only here"));
+            if entry.kind == EntryKind::Directory {
+                folders += 1;
+                assert_eq!(other["folder"], true, "{place}");
+                continue;
+            }
+            files += 1;
+            let content = match volume.read(&path, LIMIT) {
+                Ok(content) => content,
+                Err(error) => {
+                    assert_eq!(error.kind(), Kind::Unsupported, "{place}: {error}");
+                    let same = !other["error"].is_null();
+                    let link = entry.kind == EntryKind::Other && other["reparse"] == true;
+                    let long =
+                        error.to_string().contains("bytes long") && other["sha256"].is_null();
+                    assert!(same || link || long, "{place}: {error}; {other}");
+                    continue;
+                }
+            };
+            assert_eq!(entry.len, content.len() as u64, "{place}");
+            bytes += entry.len;
+            let hash = sha256(&content);
+            if !is_shadow_copy(&path) {
+                assert_eq!(other["sha256"], hash, "{place}, dissect");
+                compared += 1;
+            }
+            let record = other["record"].to_string();
+            let disk = disk.to_str().unwrap();
+            if sample.sleuthkit {
+                let out = run("icat", &["-o", &sample.sector.to_string(), disk, &record]);
+                assert_eq!(sha256(&out), hash, "{place}, icat");
+                compared += 1;
+            }
+            // It undoes the update sequence of $MFT and $MFTMirr.
+            if sample.ntfscat && !matches!(record.as_str(), "0" | "1") {
+                let bare = bare(sample);
+                let out = run("ntfscat", &["-f", "-i", &record, bare.to_str().unwrap()]);
+                assert_eq!(sha256(&out), hash, "{place}, ntfscat");
+                compared += 1;
+            }
+        }
+        assert_eq!(
+            theirs.keys().collect::<Vec<_>>(),
+            [""; 0],
+            "{}: only with dissect",
+            sample.name
+        );
+        eprintln!(
+            "{}: {folders} folders, {files} files, {bytes} bytes, {compared} comparisons",
+            sample.name
+        );
+    }
+}
+
+#[test]
+fn cloud_files_are_read_when_they_are_here() {
+    let sample = &SAMPLES[11];
+    let Some((_, volume)) = open(sample) else {
+        return;
+    };
+    let kind = |path: &str| volume.entry(path).unwrap().unwrap().kind;
+    assert_eq!(kind("OneDrive"), EntryKind::Directory);
+    assert_eq!(kind("OneDrive/example.txt"), EntryKind::File);
+    assert_eq!(kind("OneDrive/created-online.txt"), EntryKind::Other);
+    let error = volume
+        .read("OneDrive/created-online.txt", LIMIT)
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.to_string().contains("cloud"), "{error}");
+}
+
+#[test]
+fn names_are_found_without_case_and_by_their_short_form() {
+    let sample = &SAMPLES[3];
+    let Some((_, volume)) = open(sample) else {
+        return;
+    };
+    for (path, entry) in walk(&volume) {
+        for spelling in [
+            path.to_uppercase(),
+            path.to_lowercase(),
+            path.replace('/', "\\"),
+        ] {
+            let found = volume
+                .entry(&spelling)
+                .unwrap()
+                .unwrap_or_else(|| panic!("{spelling}"));
+            assert_eq!(found, entry, "{spelling}");
+        }
+    }
+    for missing in [
+        "nothing",
+        "System Volume Information/nothing/x",
+        "..",
+        "$MFT/x",
+        "a:b",
+    ] {
+        assert_eq!(volume.entry(missing).unwrap(), None, "{missing}");
+    }
+    let short = volume.entry("SYSTEM~1").unwrap().unwrap();
+    assert_eq!(short.name, "System Volume Information");
+    assert_eq!(volume.read("nothing", 1).unwrap_err().kind(), Kind::Io);
+}

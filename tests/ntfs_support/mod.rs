@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What the NTFS tests share: images, foreign tools, and a device on a file.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![allow(clippy::missing_docs_in_private_items, unreachable_pub)]
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use coldfix::device::slice::Slice;
+use coldfix::device::{Device, SharedDevice};
+use coldfix::error::{Error, Result};
+use coldfix::volume::{Entry, EntryKind, Volume};
+
+/// Where the real data is; `None`, after saying so, when it is not there.
+pub fn data(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("COLDFIX_TEST_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    skip(&format!("no {}", path.display()));
+    None
+}
+
+/// Notes that something is not tested; fails where nothing may be missing.
+pub fn skip(what: &str) {
+    eprintln!("SKIPPED: {what}");
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(!ci, "missing in CI: {what}");
+}
+
+/// All of these programs are there.
+pub fn require(tools: &[&str]) -> bool {
+    for tool in tools {
+        if find(tool).is_none() {
+            skip(&format!("no program {tool}"));
+            return false;
+        }
+    }
+    true
+}
+
+/// A program by its name, also in the folders for the administrator.
+pub fn find(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(tool))
+        .find(|path| path.is_file())
+}
+
+/// Python with the foreign readers.
+pub fn python() -> Option<PathBuf> {
+    let folder = std::env::var_os("COLDFIX_ORACLES").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/oracles"),
+        PathBuf::from,
+    );
+    let python = folder.join("bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    skip(&format!("no {}", python.display()));
+    None
+}
+
+/// Runs a program that has to succeed; its standard output.
+pub fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {
+    let (ok, out, err) = attempt(tool, arguments);
+    assert!(
+        ok,
+        "{tool} {arguments:?}: {err}{}",
+        String::from_utf8_lossy(&out)
+    );
+    out
+}
+
+/// Runs a program: whether it succeeded, its standard output and its standard error.
+pub fn attempt(tool: &str, arguments: &[&str]) -> (bool, Vec<u8>, String) {
+    let program = find(tool).unwrap_or_else(|| tool.into());
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), output.stdout, err)
+}
+
+/// A folder of the test run for images that can be made again.
+pub fn scratch() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ntfs");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// The real image with this name, expanded as a sparse file that must not be changed.
+pub fn image(name: &str) -> Option<PathBuf> {
+    let packed = data(&format!("ntfs/{name}"))?;
+    let target = scratch().join(name.trim_end_matches(".xz"));
+    if target.exists() {
+        return Some(target);
+    }
+    // Another test may be doing the same: each makes its own and the last one stays.
+    let own = tempfile::tempdir_in(scratch()).unwrap();
+    let part = own.path().join("image");
+    let script = if name.ends_with(".tgz") {
+        r#"tar -xSzf "$1" -C "$(dirname "$2")" && mv "$(dirname "$2")"/*.raw "$2""#
+    } else {
+        r#"xz -dc "$1" | dd of="$2" bs=64k conv=sparse status=none"#
+    };
+    let arguments = [
+        "-c",
+        script,
+        "sh",
+        packed.to_str().unwrap(),
+        part.to_str().unwrap(),
+    ];
+    run("sh", &arguments);
+    fs::rename(part, &target).unwrap();
+    Some(target)
+}
+
+/// A device on a file, for tests.
+#[derive(Debug)]
+pub struct FileDevice(File, u64);
+
+impl FileDevice {
+    /// Opens the file; for writing too when it can be.
+    pub fn open(path: &Path) -> SharedDevice {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap();
+        let len = file.metadata().unwrap().len();
+        Arc::new(FileDevice(file, len))
+    }
+}
+
+impl Device for FileDevice {
+    fn len(&self) -> u64 {
+        self.1
+    }
+
+    fn sector_size(&self) -> u32 {
+        512
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.0
+            .read_exact_at(buffer, offset)
+            .map_err(Error::io("reading"))
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        assert!(offset + data.len() as u64 <= self.1);
+        self.0
+            .write_all_at(data, offset)
+            .map_err(Error::io("writing"))
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.0.sync_all().map_err(Error::io("flushing"))
+    }
+}
+
+/// The partition of a disk that begins at this sector and reaches to the end.
+pub fn partition(disk: SharedDevice, sector: u64) -> SharedDevice {
+    let len = disk.len() - sector * 512;
+    Arc::new(Slice::new(disk, sector * 512, len).unwrap())
+}
+
+/// All paths of a volume with their entries, folders before what is in them.
+pub fn walk(volume: &dyn Volume) -> Vec<(String, Entry)> {
+    let mut all = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in volume.list(&folder).unwrap() {
+            let path = match folder.as_str() {
+                "" => entry.name.clone(),
+                folder => format!("{folder}/{}", entry.name),
+            };
+            if entry.kind == EntryKind::Directory {
+                folders.push(path.clone());
+            }
+            all.push((path, entry));
+        }
+    }
+    all
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let hash = sha2::Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sizes of an image to be made: MiB, bytes per cluster, bytes per sector.
+pub type Geometry = (u32, u32, u32);
+
+/// Geometries that between them have every way in which clusters, records and index blocks relate.
+pub const GEOMETRIES: [Geometry; 6] = [
+    (32, 512, 512),
+    (32, 1024, 512),
+    (32, 2048, 512),
+    (16, 4096, 512),
+    (32, 65536, 512),
+    (32, 4096, 4096),
+];
+
+/// An image that mkntfs and ntfs-3g made, with one file of each kind; it must not be changed.
+pub fn made(geometry: Geometry) -> Option<PathBuf> {
+    let (mib, cluster, sector) = geometry;
+    let tools = ["mkntfs", "ntfs-3g", "openssl", "setfattr"];
+    if !require(&tools) {
+        return None;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        skip("no /dev/fuse");
+        return None;
+    }
+    // The script's length tells one version of it from another well enough.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ntfs_support/make.sh");
+    let version = fs::metadata(&script).unwrap().len();
+    let target = scratch().join(format!("made-{mib}-{cluster}-{sector}-{version}.raw"));
+    if !target.exists() {
+        let own = tempfile::tempdir_in(scratch()).unwrap();
+        let part = own.path().join("image");
+        let arguments = [
+            script,
+            part.clone(),
+            mib.to_string().into(),
+            cluster.to_string().into(),
+            sector.to_string().into(),
+        ];
+        let arguments = arguments
+            .each_ref()
+            .map(|argument| argument.to_str().unwrap());
+        run("sh", &arguments);
+        fs::rename(part, &target).unwrap();
+    }
+    Some(target)
+}
+
+/// A mount that ends with the value.
+pub struct Mount(tempfile::TempDir);
+
+impl Mount {
+    /// Lets ntfs-3g mount the image for reading.
+    pub fn read_only(image: &Path) -> Mount {
+        Mount::with(image, "ro")
+    }
+
+    /// Lets ntfs-3g mount the image.
+    pub fn with(image: &Path, options: &str) -> Mount {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = [
+            "-o",
+            options,
+            image.to_str().unwrap(),
+            folder.path().to_str().unwrap(),
+        ];
+        run("ntfs-3g", &arguments);
+        Mount(folder)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let path = self.0.path().to_str().unwrap().to_owned();
+        for _ in 0..100 {
+            if attempt("umount", &[&path]).0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        // ntfs-3g may still be writing after umount has come back.
+        for _ in 0..200 {
+            let users = attempt("fuser", &[&path]);
+            if !users.0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// A file as a foreign reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its MFT record.
+    pub record: u64,
+    /// Its content; `None` for folders and links.
+    pub content: Option<Vec<u8>>,
+}
+
+/// All that is below a folder of the host, by path.
+pub fn seen(root: &Path) -> std::collections::BTreeMap<String, Seen> {
+    use std::os::unix::fs::MetadataExt;
+    let mut all = std::collections::BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let content = metadata.is_file().then(|| fs::read(&path).unwrap());
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            let name = path
+                .strip_prefix(root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let record = metadata.ino();
+            all.insert(name, Seen { record, content });
+        }
+    }
+    all
+}
+
+/// Where the FILE record of the file with this name begins in an image.
+pub fn find_record(image: &[u8], name: &str) -> usize {
+    let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let found: Vec<usize> = (0..image.len() / 1024)
+        .map(|index| index * 1024)
+        .filter(|at| &image[*at..at + 4] == b"FILE" && image[at + 0x16] & 1 == 1)
+        .filter(|at| {
+            let record = record(image, *at);
+            attributes(&record).any(|(kind, place)| {
+                let value = place + usize::from(record[place + 0x14]);
+                kind == 0x30
+                    && usize::from(record[value + 0x40]) * 2 == name.len()
+                    && record[value + 0x42..].starts_with(&name)
+            })
+        })
+        .collect();
+    assert_eq!(found.len(), 1, "{found:x?}");
+    found[0]
+}
+
+/// The record at `at`, with the update sequence undone.
+fn record(image: &[u8], at: usize) -> Vec<u8> {
+    let len = usize::from(u16::from_le_bytes([image[at + 0x1C], image[at + 0x1D]]));
+    let mut record = image[at..at + len].to_vec();
+    let array = usize::from(record[4]);
+    for sector in 0..len / 512 {
+        let from = array + 2 + 2 * sector;
+        record.copy_within(from..from + 2, sector * 512 + 510);
+    }
+    record
+}
+
+/// Type and place of the attributes of a record.
+fn attributes(record: &[u8]) -> impl Iterator<Item = (u32, usize)> + '_ {
+    let word = |place: usize| u32::from_le_bytes(record[place..place + 4].try_into().unwrap());
+    let mut place = usize::from(record[0x14]);
+    std::iter::from_fn(move || {
+        let found = (word(place), place);
+        place += word(place + 4) as usize;
+        (found.0 != u32::MAX).then_some(found)
+    })
+}
+
+/// Overwrites bytes at `offset` of the first attribute of this type of the file with this name.
+pub fn patch_attribute(image: &mut [u8], name: &str, kind: u32, offset: usize, bytes: &[u8]) {
+    let at = find_record(image, name);
+    let mut record = record(image, at);
+    let place = attributes(&record).find(|found| found.0 == kind).unwrap().1 + offset;
+    record[place..place + bytes.len()].copy_from_slice(bytes);
+    // The same update sequence number again.
+    let array = usize::from(record[4]);
+    for sector in 0..record.len() / 512 {
+        let tail = sector * 512 + 510;
+        record.copy_within(tail..tail + 2, array + 2 + 2 * sector);
+        record.copy_within(array..array + 2, tail);
+    }
+    image[at..at + record.len()].copy_from_slice(&record);
+}
+
+/// Where the mapping pairs begin in the first attribute of this type of the file with this name.
+pub fn mapping_pairs(image: &[u8], name: &str, kind: u32) -> usize {
+    let record = record(image, find_record(image, name));
+    let place = attributes(&record).find(|found| found.0 == kind).unwrap().1;
+    usize::from(record[place + 0x20])
+}
+
+/// Bytes in a temporary file, for programs that want one.
+pub fn temporary(bytes: &[u8]) -> tempfile::NamedTempFile {
+    use std::io::Write;
+    let mut file = tempfile::NamedTempFile::new_in(scratch()).unwrap();
+    file.write_all(bytes).unwrap();
+    file.flush().unwrap();
+    file
+}
