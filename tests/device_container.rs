@@ -222,6 +222,56 @@ fn every_other_image_of_the_test_data_is_refused_by_name() {
 }
 
 #[test]
+fn the_parent_of_a_checkpoint_is_not_written() {
+    let folder = support::temporary();
+    let pairs = [
+        ("w10-ntfs-parent", "w10-ntfs-differential"),
+        ("w10-fat-parent", "w10-fat-differential"),
+    ];
+    for (parent, child) in pairs {
+        let place = |name: &str| folder.path().join(format!("{name}.vhd"));
+        let Some(packed) = support::data(&format!("vhd/{parent}.vhd.xz")) else {
+            return;
+        };
+        support::unxz_to(&packed, &place(parent));
+        let check = || {
+            let device = device::open(&place(parent), Access::Write).unwrap();
+            container::check_no_children(&place(parent), &device)
+        };
+        check().unwrap();
+        // By content: under another name, and from a link elsewhere.
+        let packed = support::data(&format!("vhd/{child}.vhd.xz")).unwrap();
+        let other_name = folder.path().join(format!("checkpoint of {parent}.AVHD"));
+        support::unxz_to(&packed, &other_name);
+        let error = check().unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(
+            error.to_string().contains(other_name.to_str().unwrap()),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("Merge-VHD"));
+        let elsewhere = support::temporary();
+        let link = elsewhere.path().join("disk");
+        std::os::unix::fs::symlink(place(parent), &link).unwrap();
+        let device = device::open(&link, Access::Read).unwrap();
+        container::check_no_children(&link, &device).unwrap_err();
+        drop(device);
+        fs::remove_file(&other_name).unwrap();
+        check().unwrap();
+        // Somebody else's child does not matter.
+        let other = if child == pairs[0].1 {
+            pairs[1].1
+        } else {
+            pairs[0].1
+        };
+        let packed = support::data(&format!("vhd/{other}.vhd.xz")).unwrap();
+        support::unxz_to(&packed, &place(other));
+        check().unwrap();
+        fs::remove_file(place(other)).unwrap();
+    }
+}
+
+#[test]
 fn images_of_other_kinds_are_refused_by_name() {
     if !support::require("qemu-img") {
         return;
