@@ -212,7 +212,7 @@ impl KeyNode {
             let found = format!("name length {length} in a cell of {}", cell.len());
             damaged(Self::WHAT, offset, "a name inside the cell", found)
         })?;
-        if !latin1 && length % 2 != 0 {
+        if !latin1 && !length.is_multiple_of(2) {
             let found = format!("name length {length}");
             return Err(damaged(Self::WHAT, offset, "whole UTF-16 units", found));
         }
