@@ -272,7 +272,11 @@ fn sizes_change_inside_what_is_allocated() {
             );
             expected.get_mut(path).unwrap().content = Some(content);
         };
-        let pattern = |len: u64| (0..len).map(|i| (i % 241 + 1) as u8).collect::<Vec<u8>>();
+        let pattern = |len: u64| {
+            (0..len)
+                .map(|i| u8::try_from(i % 241 + 1).unwrap())
+                .collect::<Vec<u8>>()
+        };
 
         for path in [
             SYSTEM,

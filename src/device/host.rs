@@ -11,7 +11,7 @@
 //! takes a target from a person looks for that first. The kind of image is the container layer's matter:
 //! here every file is a run of bytes.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};

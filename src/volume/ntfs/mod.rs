@@ -13,8 +13,8 @@
 //! Source: formats/ntfs-write.md. Not handled: allocating, freeing or moving clusters, creating and deleting
 //! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
 //!
-//! Folders are walked by our own code too, not by the `ntfs` crate, which is the second reader in the
-//! tests: version 0.4 cannot reach records behind the first extent list of an $MFT that has an attribute
+//! Folders are walked by our own code too, not by the `ntfs` crate, which is the second reader of every
+//! file that was edited: version 0.4 cannot reach records behind the first extent list of an $MFT that has an attribute
 //! list (old, fragmented disks), never ends on an index whose blocks point to each other, and panics on
 //! some damaged records.
 
@@ -27,6 +27,7 @@ mod multi_sector;
 mod record;
 mod reparse;
 mod runs;
+mod second_reader;
 mod state;
 mod stream;
 mod upcase;
@@ -97,6 +98,10 @@ impl Volume for NtfsVolume {
         stream
             .read(&self.tree.mft)
             .context(|| format!("reading {path}"))
+    }
+
+    fn read_independently(&self, path: &str, limit: u64) -> Option<Vec<u8>> {
+        second_reader::read(&self.tree.mft.device, path, limit)
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {
