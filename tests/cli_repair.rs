@@ -16,6 +16,22 @@ use support::foreign::{self, Reader};
 
 const SYSTEM: &str = "Windows/System32/config/SYSTEM";
 const LISTENER: &str = r"Control\Terminal Server\WinStations\RDP-Tcp";
+/// The whole cure of the broken server. The moved port needs to be named: it is somebody's setting.
+const REPAIR: [&str; 10] = [
+    "repair", "--fix", "tls", "--fix", "nla", "--fix", "services", "--fix", "rdp-port", "--yes",
+];
+const DRY_RUN: [&str; 10] = [
+    "repair",
+    "--fix",
+    "tls",
+    "--fix",
+    "nla",
+    "--fix",
+    "services",
+    "--fix",
+    "rdp-port",
+    "--dry-run",
+];
 const TLS: &str = r"Control\SecurityProviders\SCHANNEL\Protocols\TLS 1.2\Server";
 
 fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
@@ -88,10 +104,10 @@ fn whole_road(name: &str, offset: u64, path: &str, sets: &[&str]) {
     check_summary(&output);
     assert_eq!(support::sha256(&disk), original, "diagnose writes nothing");
 
-    ends(&coldfix(state.path(), &["repair", "--dry-run"], &disk), 0);
+    ends(&coldfix(state.path(), &DRY_RUN, &disk), 0);
     assert_eq!(support::sha256(&disk), original, "a dry run writes nothing");
 
-    let output = coldfix(state.path(), &["repair", "--yes"], &disk);
+    let output = coldfix(state.path(), &REPAIR, &disk);
     let text = ends(&output, 0);
     check_summary(&output);
     assert!(text.contains("coldfix undo"), "prints how to undo: {text}");
@@ -125,7 +141,7 @@ fn whole_road(name: &str, offset: u64, path: &str, sets: &[&str]) {
 
     let repaired = support::sha256(&disk);
     ends(&coldfix(state.path(), &["diagnose"], &disk), 0);
-    ends(&coldfix(state.path(), &["repair", "--yes"], &disk), 0);
+    ends(&coldfix(state.path(), &REPAIR, &disk), 0);
     assert_eq!(
         support::sha256(&disk),
         repaired,
@@ -256,9 +272,12 @@ fn every_broken_text_is_found_in_a_folder() {
             wrong.push(format!("{name}: diagnose {:?}", diagnosed.status));
             continue;
         }
-        // What cannot be repaired (a missing key) remains: 1. All else must be healthy afterwards.
+        // What cannot be repaired (a missing key), or needs a decision (a moved port, a listener bound to one adapter), remains: 1. All else must be healthy afterwards.
         let repaired = coldfix(state.path(), &["repair", "--yes"], &target);
-        let expected = if name.ends_with("-missing") && !name.contains("value") {
+        let expected = if (name.ends_with("-missing") && !name.contains("value"))
+            || name.ends_with("rdp-port-3390")
+            || name.ends_with("listener-off")
+        {
             1
         } else {
             0

@@ -82,10 +82,20 @@ impl HiveFile {
         let Recovered {
             image,
             state,
-            notes,
+            applied,
+            notes: left_alone,
             next_sequence,
-            ..
         } = recover(primary, &views).context(in_file)?;
+        let mut notes: Vec<String> = applied
+            .iter()
+            .map(|log| {
+                format!(
+                    "replayed {}: {} entries, {} to {}, {} pages",
+                    log.log, log.entries, log.first_sequence, log.last_sequence, log.pages
+                )
+            })
+            .collect();
+        notes.extend(left_alone);
         let hive = Hive::parse(image).context(in_file)?;
         let faults = hive.check();
         Ok(Some(HiveFile {
