@@ -88,7 +88,7 @@ pub(super) fn run(
     let notes_before = report.notes.len();
     let done = session.carry_out(&mut installation, &steps, &command, &mut report, output)?;
     if done.code != HEALTHY {
-        output.text("\nnothing was written\n")?;
+        output.remark("\nnothing was written\n")?;
         return Ok(done.code);
     }
 

@@ -122,6 +122,11 @@ impl Plan {
                 "make the plan again with --dry-run --plan-out, review it, then apply it",
             )
         };
+        if self.partition != installation.partition {
+            return Err(refused(
+                "the plan was made for another partition".to_owned(),
+            ));
+        }
         if self.disk_id.as_deref() != disk_id {
             return Err(refused(format!(
                 "the plan was made for the disk {}, this is {}",
@@ -314,7 +319,8 @@ fn apply_one(registry: &mut Registry, edit: &Edit, reason: &str, now: u64) -> Re
     }
 }
 
-/// The edits that make a key again with all values and keys below it; `None` when there are too many.
+/// The edits that make a key again with all values and keys below it; `None` when there are too many, or
+/// when a name is no text and an edit could only name another one.
 /// Security descriptors and class names are not part of it: the new keys inherit their parent's.
 fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit>>> {
     let mut edits = Vec::new();
@@ -325,17 +331,22 @@ fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit
             key: path.clone(),
         });
         for value in key.values()? {
+            let Some(name) = value::exact_name(value.name()) else {
+                return Ok(None);
+            };
             edits.push(Edit::SetValue {
                 hive,
                 key: path.clone(),
-                name: value.name().to_string_lossy(),
+                name,
                 kind: value.kind(),
                 data: crate::edit::HexBytes(value.data()?.into_owned()),
             });
         }
         for subkey in key.subkeys()? {
-            let below = format!("{path}\\{}", subkey.name().to_string_lossy());
-            pending.push((subkey, below));
+            let Some(name) = value::exact_name(subkey.name()) else {
+                return Ok(None);
+            };
+            pending.push((subkey, format!("{path}\\{name}")));
         }
         if edits.len() > LARGEST_INVERSE {
             return Ok(None);
