@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod ntfs_support;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;

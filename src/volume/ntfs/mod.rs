@@ -24,6 +24,8 @@ mod index;
 mod logfile;
 mod mft;
 mod multi_sector;
+#[cfg(test)]
+mod parts;
 mod record;
 mod reparse;
 mod runs;
