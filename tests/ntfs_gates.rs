@@ -15,7 +15,7 @@ use coldfix::volume::Volume;
 use coldfix::volume::ntfs::NtfsVolume;
 use ntfs_support::*;
 
-const GEOMETRY: Geometry = (32, 2048, 512);
+const GEOMETRY: Geometry = (16, 2048, 512);
 const SMALL: &str = "Windows/System32/config/small";
 
 fn open(image: Vec<u8>) -> Result<NtfsVolume> {

@@ -284,7 +284,7 @@ fn cloud_files_are_read_when_they_are_here() {
 }
 
 #[test]
-fn names_are_found_without_case_and_by_their_short_form() {
+fn names_are_found_without_case() {
     let sample = &SAMPLES[3];
     let Some((_, volume)) = open(sample) else {
         return;
@@ -311,7 +311,65 @@ fn names_are_found_without_case_and_by_their_short_form() {
     ] {
         assert_eq!(volume.entry(missing).unwrap(), None, "{missing}");
     }
-    let short = volume.entry("SYSTEM~1").unwrap().unwrap();
-    assert_eq!(short.name, "System Volume Information");
     assert_eq!(volume.read("nothing", 1).unwrap_err().kind(), Kind::Io);
+}
+
+#[test]
+fn the_ntfs_crate_finds_the_same_names() {
+    for sample in &SAMPLES {
+        let Some((device, volume)) = open(sample) else {
+            return;
+        };
+        let theirs = walk_with_crate(&mut Stream::new(device));
+        if sample.name.contains("testfs1") {
+            // Record 255 lies in two pieces here: with clusters of 512 bytes a record is two of them. The
+            // crate takes it for one piece.
+            assert!(matches!(
+                theirs,
+                Err(ntfs::NtfsError::UpdateSequenceNumberMismatch { .. })
+            ));
+            continue;
+        }
+        let theirs = theirs.unwrap();
+        let mut theirs: Vec<String> = theirs.into_iter().map(|(path, _)| path).collect();
+        let mut ours: Vec<String> = walk(&volume).into_iter().map(|(path, _)| path).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{}", sample.name);
+    }
+}
+
+#[test]
+fn an_mft_with_an_attribute_list() {
+    let Some(path) = fragmented_mft() else {
+        return;
+    };
+    let device = FileDevice::open(&path);
+    let volume = NtfsVolume::open(device.clone()).unwrap();
+    let image = path.to_str().unwrap();
+    let info = run("ntfsinfo", &["-f", "-i", "0", image]);
+    assert!(String::from_utf8_lossy(&info).contains("$ATTRIBUTE_LIST"));
+    let names = volume.list("names").unwrap();
+    assert_eq!(names.len(), 1900);
+    for number in 1..=1900 {
+        let content = volume.read(&format!("names/n{number}"), 100).unwrap();
+        assert_eq!(content, format!("content {number}\n").as_bytes());
+    }
+    // The records behind the first extent of $MFT, as ntfs-3g reads them.
+    let mount = Mount::read_only(&path);
+    let theirs = seen(mount.path());
+    let last = theirs.values().map(|file| file.record).max().unwrap();
+    assert_eq!(
+        theirs.len(),
+        walk(&volume)
+            .iter()
+            .filter(|(path, _)| !path.starts_with('$'))
+            .count()
+    );
+    // This is why the crate does not walk our folders.
+    let mut stream = Stream::new(device);
+    let theirs = ntfs::Ntfs::new(&mut stream).unwrap();
+    let error = theirs.file(&mut stream, last).err();
+    eprintln!("the ntfs crate on record {last}: {error:?}");
+    assert!(error.is_some());
 }

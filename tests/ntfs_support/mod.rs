@@ -159,43 +159,50 @@ pub type Geometry = (u32, u32, u32);
 
 /// Geometries that between them have every way in which clusters, records and index blocks relate.
 pub const GEOMETRIES: [Geometry; 6] = [
-    (32, 512, 512),
-    (32, 1024, 512),
-    (32, 2048, 512),
+    (16, 512, 512),
+    (16, 1024, 512),
+    (16, 2048, 512),
     (16, 4096, 512),
-    (32, 65536, 512),
-    (32, 4096, 4096),
+    (24, 65536, 512),
+    (16, 4096, 4096),
 ];
 
 /// An image that mkntfs and ntfs-3g made, with one file of each kind; it must not be changed.
 pub fn made(geometry: Geometry) -> Option<PathBuf> {
-    let (mib, cluster, sector) = geometry;
-    let tools = ["mkntfs", "ntfs-3g", "openssl", "setfattr"];
-    if !require(&tools) {
+    made_with(geometry, 400)
+}
+
+/// The same with so many names in the folder `many`.
+pub fn made_with((mib, cluster, sector): Geometry, names: u32) -> Option<PathBuf> {
+    let arguments = [mib, cluster, sector, names].map(|number| number.to_string());
+    scripted("make.sh", &arguments.each_ref().map(String::as_str))
+}
+
+/// An image whose $MFT has an attribute list. In the folder `names`, file `n7` holds `content 7`.
+pub fn fragmented_mft() -> Option<PathBuf> {
+    scripted("make_fragmented_mft.sh", &[])
+}
+
+/// The image that one of our scripts makes.
+fn scripted(script: &str, arguments: &[&str]) -> Option<PathBuf> {
+    if !require(&["mkntfs", "ntfs-3g", "openssl", "setfattr", "fuser"]) {
         return None;
     }
     if !Path::new("/dev/fuse").exists() {
         support::skip("/dev/fuse, to make NTFS images");
         return None;
     }
-    // The script's length tells one version of it from another well enough.
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ntfs_support/make.sh");
-    let version = fs::metadata(&script).unwrap().len();
-    let target = scratch().join(format!("made-{mib}-{cluster}-{sector}-{version}.raw"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/ntfs_support")
+        .join(script);
+    let version: String = sha256(&fs::read(&path).unwrap()).chars().take(8).collect();
+    let target = scratch().join(format!("{script}-{}-{version}.raw", arguments.join("-")));
     if !target.exists() {
         let own = tempfile::tempdir_in(scratch()).unwrap();
         let part = own.path().join("image");
-        let arguments = [
-            script,
-            part.clone(),
-            mib.to_string().into(),
-            cluster.to_string().into(),
-            sector.to_string().into(),
-        ];
-        let arguments = arguments
-            .each_ref()
-            .map(|argument| argument.to_str().unwrap());
-        run("sh", &arguments);
+        let mut all = vec![path.to_str().unwrap(), part.to_str().unwrap()];
+        all.extend(arguments);
+        run("sh", &all);
         fs::rename(part, &target).unwrap();
     }
     Some(target)
@@ -359,4 +366,87 @@ pub fn temporary(bytes: &[u8]) -> tempfile::NamedTempFile {
     file.write_all(bytes).unwrap();
     file.flush().unwrap();
     file
+}
+
+/// A device as the `ntfs` crate wants it. After `left` reads it fails: the crate has no bounds of its own.
+pub struct Stream {
+    /// What is read.
+    pub device: SharedDevice,
+    /// Where the next read begins.
+    pub at: u64,
+    /// How many more reads there are.
+    pub left: u64,
+}
+
+impl Stream {
+    /// From the beginning, with many reads.
+    pub fn new(device: SharedDevice) -> Stream {
+        Stream {
+            device,
+            at: 0,
+            left: 2_000_000,
+        }
+    }
+}
+
+impl std::io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Err(std::io::Error::other("too many reads"));
+        }
+        self.left -= 1;
+        let rest = self.device.len().saturating_sub(self.at);
+        let len = usize::try_from(rest).unwrap().min(buffer.len());
+        let part = &mut buffer[..len];
+        self.device
+            .read_at(self.at, part)
+            .map_err(std::io::Error::other)?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl std::io::Seek for Stream {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            std::io::SeekFrom::Start(at) => Some(at),
+            std::io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            std::io::SeekFrom::End(by) => self.device.len().checked_add_signed(by),
+        };
+        self.at = at.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// All paths of a volume with their records, as the `ntfs` crate walks it. `.` is left out.
+pub fn walk_with_crate(
+    stream: &mut Stream,
+) -> std::result::Result<Vec<(String, u64)>, ntfs::NtfsError> {
+    let mut volume = ntfs::Ntfs::new(stream)?;
+    volume.read_upcase_table(stream)?;
+    let mut all = Vec::new();
+    let mut folders = vec![(String::new(), volume.root_directory(stream)?)];
+    while let Some((path, folder)) = folders.pop() {
+        let index = folder.directory_index(stream)?;
+        let mut entries = index.entries();
+        while let Some(entry) = entries.next(stream) {
+            let entry = entry?;
+            let Some(name) = entry.key().transpose()? else {
+                continue;
+            };
+            let record = entry.file_reference().file_record_number();
+            if name.namespace() == ntfs::structured_values::NtfsFileNamespace::Dos || record == 5 {
+                continue;
+            }
+            let path = match path.as_str() {
+                "" => name.name().to_string_lossy(),
+                folder => format!("{folder}/{}", name.name().to_string_lossy()),
+            };
+            if name.is_directory() {
+                folders.push((path.clone(), entry.to_file(&volume, stream)?));
+            }
+            all.push((path, record));
+        }
+    }
+    Ok(all)
 }

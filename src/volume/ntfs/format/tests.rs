@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows fails"
+)]
+
 use super::*;
 use crate::error::Kind;
 use crate::volume::ntfs::parts::part;
