@@ -52,10 +52,7 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
                 "other content",
             ));
         }
-        let second = found
-            .volume
-            .read_independently(&file.path, expected.len() as u64);
-        if second.is_some_and(|second| second != expected) {
+        if found.volume.second_reader_agrees(&file.path, expected) == Some(false) {
             return Err(failed(
                 &file.path,
                 "the same content for a second NTFS reader",
