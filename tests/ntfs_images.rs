@@ -4,11 +4,14 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod ntfs_support;
+mod support;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use coldfix::device::SharedDevice;
+use coldfix::device::overlay::Overlay;
+use coldfix::device::{Device, SharedDevice};
 use coldfix::error::Kind;
 use coldfix::volume::ntfs::NtfsVolume;
 use coldfix::volume::{EntryKind, Volume};
@@ -169,10 +172,16 @@ fn is_shadow_copy(path: &str) -> bool {
         && path.ends_with("{3808876b-c176-4e48-b7ae-04046e6cc752}")
 }
 
-/// The image from the volume's first sector on, for programs that know no offset.
+/// The volume and the copy of the boot sector behind it, for programs that know no offset.
 fn bare(sample: &Sample) -> PathBuf {
     let disk = image(sample.name).unwrap();
-    if sample.sector == 0 {
+    let mut sectors = [0; 8];
+    let device = FileDevice::open(&disk);
+    device
+        .read_at(sample.sector * 512 + 0x28, &mut sectors)
+        .unwrap();
+    let len = (u64::from_le_bytes(sectors) + 1) * 512;
+    if len == device.len() {
         return disk;
     }
     let bare = disk.with_extension("volume");
@@ -183,7 +192,8 @@ fn bare(sample: &Sample) -> PathBuf {
             format!("of={}", own.path().display()),
             "bs=64k".into(),
             format!("skip={}", sample.sector * 512),
-            "iflag=skip_bytes".into(),
+            format!("count={len}"),
+            "iflag=skip_bytes,count_bytes".into(),
             "conv=sparse".into(),
         ];
         run("dd", &arguments.each_ref().map(String::as_str));
@@ -283,7 +293,7 @@ fn cloud_files_are_read_when_they_are_here() {
 }
 
 #[test]
-fn names_are_found_without_case_and_by_their_short_form() {
+fn names_are_found_without_case() {
     let sample = &SAMPLES[3];
     let Some((_, volume)) = open(sample) else {
         return;
@@ -310,7 +320,205 @@ fn names_are_found_without_case_and_by_their_short_form() {
     ] {
         assert_eq!(volume.entry(missing).unwrap(), None, "{missing}");
     }
-    let short = volume.entry("SYSTEM~1").unwrap().unwrap();
-    assert_eq!(short.name, "System Volume Information");
     assert_eq!(volume.read("nothing", 1).unwrap_err().kind(), Kind::Io);
+}
+
+#[test]
+fn the_ntfs_crate_finds_the_same_names() {
+    for sample in &SAMPLES {
+        let Some((device, volume)) = open(sample) else {
+            return;
+        };
+        let theirs = walk_with_crate(&mut Stream::new(device));
+        if sample.name.contains("testfs1") {
+            // Record 255 lies in two pieces here: with clusters of 512 bytes a record is two of them. The
+            // crate takes it for one piece.
+            assert!(matches!(
+                theirs,
+                Err(ntfs::NtfsError::UpdateSequenceNumberMismatch { .. })
+            ));
+            continue;
+        }
+        let theirs = theirs.unwrap();
+        let mut theirs: Vec<String> = theirs.into_iter().map(|(path, _)| path).collect();
+        let mut ours: Vec<String> = walk(&volume).into_iter().map(|(path, _)| path).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{}", sample.name);
+    }
+}
+
+#[test]
+fn an_mft_with_an_attribute_list() {
+    let Some(path) = fragmented_mft() else {
+        return;
+    };
+    let device = FileDevice::open(&path);
+    let volume = NtfsVolume::open(device.clone()).unwrap();
+    let image = path.to_str().unwrap();
+    let info = run("ntfsinfo", &["-f", "-i", "0", image]);
+    assert!(String::from_utf8_lossy(&info).contains("$ATTRIBUTE_LIST"));
+    let names = volume.list("names").unwrap();
+    assert_eq!(names.len(), 1900);
+    for number in 1..=1900 {
+        let content = volume.read(&format!("names/n{number}"), 100).unwrap();
+        assert_eq!(content, format!("content {number}\n").as_bytes());
+    }
+    // The records behind the first extent of $MFT, as ntfs-3g reads them.
+    let mount = Mount::read_only(&path);
+    let theirs = seen(mount.path());
+    let last = theirs.values().map(|file| file.record).max().unwrap();
+    assert_eq!(
+        theirs.len(),
+        walk(&volume)
+            .iter()
+            .filter(|(path, _)| !path.starts_with('$'))
+            .count()
+    );
+    // This is why the crate does not walk our folders.
+    let mut stream = Stream::new(device);
+    let theirs = ntfs::Ntfs::new(&mut stream).unwrap();
+    let error = theirs.file(&mut stream, last).err();
+    eprintln!("the ntfs crate on record {last}: {error:?}");
+    assert!(error.is_some());
+}
+
+#[test]
+fn files_of_windows_are_overwritten_in_place() {
+    if !require(&["icat", "ntfsresize", "ntfsfix"]) {
+        return;
+    }
+    for sample in &SAMPLES {
+        let Some((device, _)) = open(sample) else {
+            return;
+        };
+        if !sample.clean || !sample.ntfscat {
+            continue;
+        }
+        // Changes go to a copy that keeps the holes.
+        let own = tempfile::tempdir_in(scratch()).unwrap();
+        let copy = own.path().join("volume");
+        run(
+            "cp",
+            &[
+                "--sparse=always",
+                bare(sample).to_str().unwrap(),
+                copy.to_str().unwrap(),
+            ],
+        );
+        let volume = NtfsVolume::open(FileDevice::open(&copy)).unwrap();
+        let checkers = || {
+            let copy = copy.to_str().unwrap();
+            let fix = attempt("ntfsfix", &["-n", copy]).0;
+            (attempt("ntfsresize", &["--info", "--force", copy]).0, fix)
+        };
+        let before = checkers();
+        let python = python().map(|python| python.to_str().unwrap().to_owned());
+        let mut theirs = python.map_or_else(BTreeMap::new, |python| {
+            dissect(&python, sample, device.len())
+        });
+        let mut written = 0;
+        for (path, _) in walk(&volume) {
+            let Some(capacity) = volume
+                .capacity(&path)
+                .ok()
+                .filter(|capacity| *capacity < LIMIT)
+            else {
+                continue;
+            };
+            let capacity = usize::try_from(capacity).unwrap();
+            let mut content: Vec<u8> = (0..capacity)
+                .map(|i| u8::try_from(i % 253).unwrap())
+                .collect();
+            // Every third shorter than it can be.
+            content.truncate(capacity - (written % 3).min(capacity));
+            match volume.replace(&path, &content) {
+                Ok(()) => written += 1,
+                Err(error) => {
+                    assert!(
+                        path.starts_with('$') && error.kind() == Kind::Refused,
+                        "{path}: {error}"
+                    );
+                    continue;
+                }
+            }
+            let Some(record) = theirs
+                .remove(&path)
+                .map(|other| other["record"].to_string())
+            else {
+                continue;
+            };
+            if sample.sleuthkit {
+                assert!(
+                    run("icat", &[copy.to_str().unwrap(), &record]) == content,
+                    "{path}, icat"
+                );
+            }
+            let out = run("ntfscat", &["-f", "-i", &record, copy.to_str().unwrap()]);
+            assert!(out == content, "{}: {path}, ntfscat", sample.name);
+        }
+        let after = checkers();
+        eprintln!(
+            "{}: {written} files, checkers {before:?} before, {after:?} after",
+            sample.name
+        );
+        assert_eq!((before, after), ((true, true), (true, true)));
+        assert!(written > 0 || sample.name.contains("dfvfs"));
+    }
+}
+
+#[test]
+fn the_mirror_follows_the_records_that_it_repeats() {
+    // $MFTMirr is a whole cluster, 2 MiB, but this Windows (10, 18362) keeps only the first records up to
+    // date in it: those of the users' files there are older than those in $MFT.
+    let sample = SAMPLES
+        .iter()
+        .find(|sample| sample.name.contains("2mcluster"))
+        .unwrap();
+    let Some((device, _)) = open(sample) else {
+        return;
+    };
+    let table = |offset: u64| {
+        let mut lcn = [0; 8];
+        device.read_at(offset, &mut lcn).unwrap();
+        u64::from_le_bytes(lcn) * u64::from(sample.cluster_size)
+    };
+    let (main, copy) = (table(0x30), table(0x38));
+    let record = |device: &dyn Device, table: u64, number: u64| {
+        let mut record = [0; 1024];
+        device.read_at(table + number * 1024, &mut record).unwrap();
+        record
+    };
+    for kept in [false, true] {
+        let overlay = Arc::new(Overlay::new(device.clone()));
+        let volume = NtfsVolume::open(overlay.clone()).unwrap();
+        if kept {
+            for number in 24..40 {
+                let bytes = record(overlay.as_ref(), main, number);
+                overlay.write_at(copy + number * 1024, &bytes).unwrap();
+            }
+        }
+        let before = Overlay::new(overlay.clone());
+        let resident = walk(&volume).into_iter().map(|(path, _)| path);
+        let resident =
+            resident.filter(|path| volume.capacity(path).is_ok_and(|capacity| capacity < 1024));
+        let mut records = Vec::new();
+        for path in resident {
+            let older: Vec<_> = (0..64)
+                .map(|number| record(&before, main, number))
+                .collect();
+            let content = vec![7; volume.capacity(&path).unwrap().try_into().unwrap()];
+            volume.replace(&path, &content).unwrap();
+            let written = (24..64)
+                .filter(|n| record(&before, main, *n) != older[usize::try_from(*n).unwrap()]);
+            records.extend(written);
+        }
+        assert!(!records.is_empty());
+        for number in records {
+            let same =
+                record(overlay.as_ref(), main, number) == record(overlay.as_ref(), copy, number);
+            assert_eq!(same, kept, "record {number}");
+        }
+        volume.check_writable().unwrap();
+    }
 }

@@ -87,16 +87,10 @@ fn report(path: &Path, partition: Option<u32>) -> Result<Report> {
     report.notes.extend(operation::interrupted_note(&target));
     let installation = target.installation(partition)?;
     report.add_installation(&target, &installation);
-    let state = installation.volume.state();
     if let Err(error) = installation.volume.check_writable() {
         report
             .notes
             .push(format!("a repair would be refused: {error}"));
-    }
-    if state.dirty {
-        report
-            .notes
-            .push("the volume is marked dirty: Windows will check it when it starts".to_owned());
     }
     let facts = Facts::gather(&installation)?;
     report.set_findings(checks::diagnose(&facts));

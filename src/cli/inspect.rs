@@ -107,8 +107,8 @@ fn hive(installation: &Installation, name: HiveName) -> HiveReport {
             report.version = Some(format!("{}.{}", block.major, block.minor));
             report.bytes = Some(file.hive.bytes().len());
             report.notes.clone_from(&file.notes);
-            report.faults = file.faults.iter().map(ToString::to_string).collect();
-            report.fatal = file.faults.iter().filter(|fault| fault.fatal).count();
+            report.faults = file.faults().iter().map(ToString::to_string).collect();
+            report.fatal = file.faults().iter().filter(|fault| fault.fatal).count();
         }
         Err(error) => {
             report.state = "unreadable".to_owned();

@@ -82,11 +82,19 @@ pub(super) fn flush_all(files: &[OpenPatch<'_>], progress: &mut dyn FnMut(Progre
     Ok(())
 }
 
+/// Makes the next reads of the patched ranges come from the medium, where the host lets us.
+pub(super) fn forget_cached(files: &[OpenPatch<'_>]) {
+    for open in files {
+        for change in &open.patch.changes {
+            let len = u64::try_from(change.after.len()).unwrap_or(u64::MAX);
+            open.file.forget_cached(change.offset, len);
+        }
+    }
+}
+
 /// Fails unless every file now holds its `after`, read from the medium where the host lets us.
 pub(super) fn read_back(files: &[OpenPatch<'_>], progress: &mut dyn FnMut(Progress)) -> Result<()> {
-    for open in files {
-        open.file.forget_cached();
-    }
+    forget_cached(files);
     let comparisons = compare::compare_all(files, Stage::ReadingBack, progress)?;
     compare::check_after(&comparisons)
 }
@@ -98,9 +106,7 @@ pub(super) fn take_back(files: &[OpenPatch<'_>], progress: &mut dyn FnMut(Progre
         take_back_file(open).context(|| format!("taking {} back", open.patch.file.display()))?;
     }
     flush_all(files, progress)?;
-    for open in files {
-        open.file.forget_cached();
-    }
+    forget_cached(files);
     let comparisons = compare::compare_all(files, Stage::ReadingBack, progress)?;
     if comparisons.iter().all(compare::Comparison::is_before) {
         return Ok(());

@@ -79,9 +79,7 @@ fn settle(
     // The run may have been cut off before its flush, or its flush may have failed: then the host's
     // cache holds bytes that never reached the disk and never will. So judge what the disk gives.
     apply::flush_all(&files, progress)?;
-    for open in &files {
-        open.file.forget_cached();
-    }
+    apply::forget_cached(&files);
     let comparisons = compare::compare_all(&files, Stage::Checking, progress)?;
     if comparisons.iter().all(Comparison::is_after) {
         dir.mark(id, Marker::Done)?;

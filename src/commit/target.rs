@@ -30,9 +30,9 @@ pub trait TargetFile: Debug {
     fn set_length(&self, length: u64) -> Result<()>;
     /// Makes everything so far durable, the length included.
     fn flush(&self) -> Result<()>;
-    /// Asks the host to forget its cached copy, so that the next read comes from the medium. Called
-    /// after a flush; may do nothing.
-    fn forget_cached(&self) {}
+    /// Asks the host to forget its cached copy of these bytes, so that the next read comes from the medium.
+    /// Called after a flush; may do nothing.
+    fn forget_cached(&self, _offset: u64, _len: u64) {}
 }
 
 /// An image file or block device, opened for writing (and locked) by the device layer.
@@ -96,8 +96,8 @@ impl TargetFile for DeviceFile {
         self.device.flush()
     }
 
-    fn forget_cached(&self) {
-        self.device.forget_cached();
+    fn forget_cached(&self, offset: u64, len: u64) {
+        self.device.forget_cached(offset, len);
     }
 }
 
@@ -209,8 +209,8 @@ impl TargetFile for FolderFile {
         self.handle.sync_all().map_err(self.doing("flushing"))
     }
 
-    fn forget_cached(&self) {
-        forget_cached(&self.handle);
+    fn forget_cached(&self, offset: u64, len: u64) {
+        forget_cached(&self.handle, offset, len);
     }
 }
 

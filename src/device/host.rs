@@ -164,16 +164,27 @@ impl HostDevice {
     }
 }
 
-/// Drops the clean pages of a file from the host's cache, where the host can.
-pub fn forget_cached(file: &File) {
+/// Drops the clean pages that hold these bytes of a file from the host's cache, where the host can.
+pub fn forget_cached(file: &File, offset: u64, len: u64) {
+    /// Only whole pages are dropped; no host has larger ones.
+    const PAGE: u64 = 64 << 10;
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     {
         // Advice: that it was not taken only means that the data is read back from the cache.
-        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+        let start = offset
+            .checked_rem(PAGE)
+            .map_or(0, |into| offset.saturating_sub(into));
+        let end = offset.saturating_add(len).checked_next_multiple_of(PAGE);
+        let len = end
+            .and_then(|end| end.checked_sub(start))
+            .and_then(std::num::NonZeroU64::new);
+        if len.is_some() {
+            let _ = rustix::fs::fadvise(file, start, len, rustix::fs::Advice::DontNeed);
+        }
     }
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
     {
-        let _ = file;
+        let _ = (file, offset, len, PAGE);
     }
 }
 
@@ -230,7 +241,7 @@ impl Device for HostDevice {
         })
     }
 
-    fn forget_cached(&self) {
-        forget_cached(&self.file);
+    fn forget_cached(&self, offset: u64, len: u64) {
+        forget_cached(&self.file, offset, len);
     }
 }

@@ -54,8 +54,8 @@ pub trait Device: Send + Sync + std::fmt::Debug {
     /// Makes everything written so far durable.
     fn flush(&self) -> Result<()>;
 
-    /// Drops what the host keeps of it in memory, where it can, so that the next read asks the disk.
-    fn forget_cached(&self) {}
+    /// Drops what the host keeps of these bytes in memory, where it can, so that the next read asks the disk.
+    fn forget_cached(&self, _offset: u64, _len: u64) {}
 }
 
 /// A device that several layers hold.

@@ -73,9 +73,9 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
 
-    /// The same content as a reader that is not ours sees it, for verification; `None` where there is no
-    /// such reader, or it has no opinion on this file.
-    fn read_independently(&self, _path: &str, _limit: u64) -> Option<Vec<u8>> {
+    /// Whether a reader that is not ours finds `content` in the file at `path`, for verification; `None`
+    /// where there is no such reader, or it has no opinion on this file.
+    fn second_reader_agrees(&self, _path: &str, _content: &[u8]) -> Option<bool> {
         None
     }
 

@@ -534,7 +534,7 @@ impl TargetFile for Handle {
         Ok(())
     }
 
-    fn forget_cached(&self) {
+    fn forget_cached(&self, _offset: u64, _len: u64) {
         let mut state = self.machine.state();
         let file = state.files.get_mut(&self.path).unwrap();
         if file.pending.is_empty() {

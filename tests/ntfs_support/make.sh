@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Makes an NTFS image with one file of each kind: make.sh IMAGE MIB CLUSTER SECTOR
+# Makes an NTFS image with one file of each kind: make.sh IMAGE MIB CLUSTER SECTOR NAMES
 set -eu
-image=$1 mib=$2 cluster=$3 sector=$4
+image=$1 mib=$2 cluster=$3 sector=$4 names=$5
 PATH=$PATH:/usr/sbin:/sbin
 folder=$(mktemp -d)
 truncate -s "${mib}M" "$image"
@@ -39,7 +39,7 @@ setfattr -n system.ntfs_reparse_data -v 0x030000a03c00000000001c001e0014005c003f
 ln -s Windows link
 # Enough names for index blocks and inner nodes.
 mkdir many
-for i in $(seq 1 400); do echo "$i" > "many/file with the number $i"; done
+for i in $(seq 1 "$names"); do echo "$i" > "many/file with the number $i"; done
 rm -f many/*7
 
 if [ "$cluster" -le 4096 ]; then

@@ -7,7 +7,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use coldfix::device::slice::Slice;
@@ -15,59 +14,16 @@ use coldfix::device::{Device, SharedDevice};
 use coldfix::error::{Error, Result};
 use coldfix::volume::{Entry, EntryKind, Volume};
 
-/// Where the real data is; `None`, after saying so, when it is not there.
-pub fn data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("COLDFIX_TEST_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    skip(&format!("no {}", path.display()));
-    None
-}
-
-/// Notes that something is not tested; fails where nothing may be missing.
-pub fn skip(what: &str) {
-    eprintln!("SKIPPED: {what}");
-    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(!ci, "missing in CI: {what}");
-}
+use crate::support;
 
 /// All of these programs are there.
 pub fn require(tools: &[&str]) -> bool {
-    for tool in tools {
-        if find(tool).is_none() {
-            skip(&format!("no program {tool}"));
-            return false;
-        }
-    }
-    true
+    tools.iter().all(|tool| support::require(tool))
 }
 
-/// A program by its name, also in the folders for the administrator.
-pub fn find(tool: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(tool))
-        .find(|path| path.is_file())
-}
-
-/// Python with the foreign readers.
+/// Python with dissect.
 pub fn python() -> Option<PathBuf> {
-    let folder = std::env::var_os("COLDFIX_ORACLES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/oracles"),
-        PathBuf::from,
-    );
-    let python = folder.join("bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    skip(&format!("no {}", python.display()));
-    None
+    support::require_python("dissect.ntfs").then(|| support::foreign::python("dissect.ntfs"))
 }
 
 /// Runs a program that has to succeed; its standard output.
@@ -83,12 +39,7 @@ pub fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {
 
 /// Runs a program: whether it succeeded, its standard output and its standard error.
 pub fn attempt(tool: &str, arguments: &[&str]) -> (bool, Vec<u8>, String) {
-    let program = find(tool).unwrap_or_else(|| tool.into());
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = support::program(tool).args(arguments).output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.success(), output.stdout, err)
 }
@@ -102,7 +53,7 @@ pub fn scratch() -> PathBuf {
 
 /// The real image with this name, expanded as a sparse file that must not be changed.
 pub fn image(name: &str) -> Option<PathBuf> {
-    let packed = data(&format!("ntfs/{name}"))?;
+    let packed = support::data(&format!("ntfs/{name}"))?;
     let target = scratch().join(name.trim_end_matches(".xz"));
     if target.exists() {
         return Some(target);
@@ -208,43 +159,50 @@ pub type Geometry = (u32, u32, u32);
 
 /// Geometries that between them have every way in which clusters, records and index blocks relate.
 pub const GEOMETRIES: [Geometry; 6] = [
-    (32, 512, 512),
-    (32, 1024, 512),
-    (32, 2048, 512),
+    (16, 512, 512),
+    (16, 1024, 512),
+    (16, 2048, 512),
     (16, 4096, 512),
-    (32, 65536, 512),
-    (32, 4096, 4096),
+    (24, 65536, 512),
+    (16, 4096, 4096),
 ];
 
 /// An image that mkntfs and ntfs-3g made, with one file of each kind; it must not be changed.
 pub fn made(geometry: Geometry) -> Option<PathBuf> {
-    let (mib, cluster, sector) = geometry;
-    let tools = ["mkntfs", "ntfs-3g", "openssl", "setfattr"];
-    if !require(&tools) {
+    made_with(geometry, 400)
+}
+
+/// The same with so many names in the folder `many`.
+pub fn made_with((mib, cluster, sector): Geometry, names: u32) -> Option<PathBuf> {
+    let arguments = [mib, cluster, sector, names].map(|number| number.to_string());
+    scripted("make.sh", &arguments.each_ref().map(String::as_str))
+}
+
+/// An image whose $MFT has an attribute list. In the folder `names`, file `n7` holds `content 7`.
+pub fn fragmented_mft() -> Option<PathBuf> {
+    scripted("make_fragmented_mft.sh", &[])
+}
+
+/// The image that one of our scripts makes.
+fn scripted(script: &str, arguments: &[&str]) -> Option<PathBuf> {
+    if !require(&["mkntfs", "ntfs-3g", "openssl", "setfattr", "fuser"]) {
         return None;
     }
     if !Path::new("/dev/fuse").exists() {
-        skip("no /dev/fuse");
+        support::skip("/dev/fuse, to make NTFS images");
         return None;
     }
-    // The script's length tells one version of it from another well enough.
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ntfs_support/make.sh");
-    let version = fs::metadata(&script).unwrap().len();
-    let target = scratch().join(format!("made-{mib}-{cluster}-{sector}-{version}.raw"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/ntfs_support")
+        .join(script);
+    let version: String = sha256(&fs::read(&path).unwrap()).chars().take(8).collect();
+    let target = scratch().join(format!("{script}-{}-{version}.raw", arguments.join("-")));
     if !target.exists() {
         let own = tempfile::tempdir_in(scratch()).unwrap();
         let part = own.path().join("image");
-        let arguments = [
-            script,
-            part.clone(),
-            mib.to_string().into(),
-            cluster.to_string().into(),
-            sector.to_string().into(),
-        ];
-        let arguments = arguments
-            .each_ref()
-            .map(|argument| argument.to_str().unwrap());
-        run("sh", &arguments);
+        let mut all = vec![path.to_str().unwrap(), part.to_str().unwrap()];
+        all.extend(arguments);
+        run("sh", &all);
         fs::rename(part, &target).unwrap();
     }
     Some(target)
@@ -349,7 +307,9 @@ pub fn find_record(image: &[u8], name: &str) -> usize {
             })
         })
         .collect();
-    assert_eq!(found.len(), 1, "{found:x?}");
+    // $MFTMirr comes after $MFT on the images that are made.
+    let expected = if image[found[0] + 0x2C] < 4 { 2 } else { 1 };
+    assert_eq!(found.len(), expected, "{found:x?}");
     found[0]
 }
 
@@ -406,4 +366,87 @@ pub fn temporary(bytes: &[u8]) -> tempfile::NamedTempFile {
     file.write_all(bytes).unwrap();
     file.flush().unwrap();
     file
+}
+
+/// A device as the `ntfs` crate wants it. After `left` reads it fails: the crate has no bounds of its own.
+pub struct Stream {
+    /// What is read.
+    pub device: SharedDevice,
+    /// Where the next read begins.
+    pub at: u64,
+    /// How many more reads there are.
+    pub left: u64,
+}
+
+impl Stream {
+    /// From the beginning, with many reads.
+    pub fn new(device: SharedDevice) -> Stream {
+        Stream {
+            device,
+            at: 0,
+            left: 2_000_000,
+        }
+    }
+}
+
+impl std::io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Err(std::io::Error::other("too many reads"));
+        }
+        self.left -= 1;
+        let rest = self.device.len().saturating_sub(self.at);
+        let len = usize::try_from(rest).unwrap().min(buffer.len());
+        let part = &mut buffer[..len];
+        self.device
+            .read_at(self.at, part)
+            .map_err(std::io::Error::other)?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl std::io::Seek for Stream {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            std::io::SeekFrom::Start(at) => Some(at),
+            std::io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            std::io::SeekFrom::End(by) => self.device.len().checked_add_signed(by),
+        };
+        self.at = at.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// All paths of a volume with their records, as the `ntfs` crate walks it. `.` is left out.
+pub fn walk_with_crate(
+    stream: &mut Stream,
+) -> std::result::Result<Vec<(String, u64)>, ntfs::NtfsError> {
+    let mut volume = ntfs::Ntfs::new(stream)?;
+    volume.read_upcase_table(stream)?;
+    let mut all = Vec::new();
+    let mut folders = vec![(String::new(), volume.root_directory(stream)?)];
+    while let Some((path, folder)) = folders.pop() {
+        let index = folder.directory_index(stream)?;
+        let mut entries = index.entries();
+        while let Some(entry) = entries.next(stream) {
+            let entry = entry?;
+            let Some(name) = entry.key().transpose()? else {
+                continue;
+            };
+            let record = entry.file_reference().file_record_number();
+            if name.namespace() == ntfs::structured_values::NtfsFileNamespace::Dos || record == 5 {
+                continue;
+            }
+            let path = match path.as_str() {
+                "" => name.name().to_string_lossy(),
+                folder => format!("{folder}/{}", name.name().to_string_lossy()),
+            };
+            if name.is_directory() {
+                folders.push((path.clone(), entry.to_file(&volume, stream)?));
+            }
+            all.push((path, record));
+        }
+    }
+    Ok(all)
 }

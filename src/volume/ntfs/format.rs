@@ -92,6 +92,8 @@ pub(super) struct BootSector {
     pub(super) record_size: u32,
     /// Volume serial number.
     pub(super) serial: u64,
+    /// It ends in 55 AA. Windows mounts volumes where it does not, so they are read; but not written.
+    pub(super) signed: bool,
 }
 
 /// The identifier BitLocker To Go puts in a sector that otherwise claims to be FAT32.
@@ -109,13 +111,6 @@ impl BootSector {
     pub(super) fn parse(sector: &[u8; BOOT_SECTOR_LEN], device_len: u64) -> Result<BootSector> {
         check_kind(sector)?;
         let field = Fields(sector);
-        if field.u16(0x1FE) != 0xAA55 {
-            return Err(bad(
-                0x1FE,
-                "signature 55 AA",
-                format!("{:#06x}", field.u16(0x1FE)),
-            ));
-        }
         let bytes_per_sector = u32::from(field.u16(0x0B));
         if !bytes_per_sector.is_power_of_two() || !(512..=4096).contains(&bytes_per_sector) {
             return Err(bad(
@@ -163,6 +158,7 @@ impl BootSector {
             mft_mirror: lcn(0x38, "$MFTMirr")?,
             record_size: record_size(field.u8(0x40), cluster_size)?,
             serial: field.u64(0x48),
+            signed: field.u16(0x1FE) == 0xAA55,
         })
     }
 }

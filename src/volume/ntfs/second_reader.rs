@@ -14,10 +14,13 @@ use ntfs::{Ntfs, NtfsAttributeType, NtfsFile, NtfsReadSeek};
 use crate::device::SharedDevice;
 use crate::volume::path;
 
-/// The content of the file at `path`, or `None` where the crate has no opinion.
-pub(super) fn read(device: &SharedDevice, path: &str, limit: u64) -> Option<Vec<u8>> {
+/// How much is compared at a time.
+const PIECE: usize = 256 << 10;
+
+/// Whether the crate reads `content` from the file at `path`; `None` where it has no opinion.
+pub(super) fn agrees(device: &SharedDevice, path: &str, content: &[u8]) -> Option<bool> {
     // The crate reads records field by field.
-    let mut source = BufReader::with_capacity(64 << 10, Source::new(device));
+    let mut source = BufReader::with_capacity(4 << 10, Source::new(device));
     let mut volume = Ntfs::new(&mut source).ok()?;
     volume.read_upcase_table(&mut source).ok()?;
     let mut file = volume.root_directory(&mut source).ok()?;
@@ -33,12 +36,18 @@ pub(super) fn read(device: &SharedDevice, path: &str, limit: u64) -> Option<Vec<
         return None;
     }
     let mut value = attribute.value(&mut source).ok()?;
-    if value.len() > limit {
-        return None;
+    if usize::try_from(value.len()) != Ok(content.len()) {
+        return Some(false);
     }
-    let mut content = vec![0; usize::try_from(value.len()).ok()?];
-    value.read_exact(&mut source, &mut content).ok()?;
-    Some(content)
+    let mut buffer = vec![0; PIECE.min(content.len())];
+    for expected in content.chunks(PIECE) {
+        let read = buffer.get_mut(..expected.len())?;
+        value.read_exact(&mut source, read).ok()?;
+        if *read != *expected {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 fn child<'n>(

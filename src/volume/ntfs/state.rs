@@ -7,7 +7,8 @@
 //! hibernated            \hiberfil.sys, first 4 bytes "hibr"                1
 //! unclean journal       $LogFile, restart pages                            2
 //! interrupted chkdsk    $Volume, $VOLUME_INFORMATION, flag 4000            3
-//! $MFTMirr differs      first four records of $MFT                         4
+//! no signature          boot sector, 55 AA at 1FE                          4
+//! $MFTMirr differs      first four records of $MFT                         5
 //! dirty flag            $VOLUME_INFORMATION, flag 1: reported only
 //! ```
 //!
@@ -97,6 +98,14 @@ impl Condition {
             return Err(Error::refused(
                 "chkdsk was interrupted on this volume",
                 "let it finish: attach the disk to a Windows computer and run `chkdsk X: /f`",
+            ));
+        }
+        if !mft.boot.signed {
+            return Err(Error::damaged(
+                "NTFS boot sector",
+                0x1FE,
+                "signature 55 AA",
+                "other bytes",
             ));
         }
         check_mirror(mft)
