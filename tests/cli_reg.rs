@@ -545,8 +545,14 @@ fn an_export_of_a_real_hive_makes_the_same_hive_again() {
         let twin = bench.path("twin");
         fs::copy(bench.hive("SAM"), &twin).unwrap();
         // hivexregedit makes no parents.
-        let parent = full.rsplit_once('\\').unwrap().0;
-        let plain = text.replacen("\r\n\r\n", &format!("\r\n\r\n[{parent}]\r\n\r\n"), 1);
+        let base = format!(r"HKEY_LOCAL_MACHINE\{hive}");
+        let parents: String = full
+            .match_indices('\\')
+            .map(|(end, _)| &full[..end])
+            .filter(|parent| parent.len() > base.len())
+            .map(|parent| format!("[{parent}]\r\n\r\n"))
+            .collect();
+        let plain = text.replacen("\r\n\r\n", &format!("\r\n\r\n{parents}"), 1);
         let plain = bench.file("plain.reg", plain);
         support::run(
             support::program("hivexregedit")

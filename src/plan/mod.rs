@@ -110,29 +110,24 @@ impl Plan {
         Ok(plan)
     }
 
-    /// `Err(Refused)` unless the target is still as it was when the plan was made.
-    pub fn check_unchanged(
-        &self,
-        installation: &Installation,
-        disk_id: Option<&str>,
-    ) -> Result<()> {
-        let refused = |what: String| {
-            Error::refused(
-                what,
-                "make the plan again with --dry-run --plan-out, review it, then apply it",
-            )
-        };
+    /// `Err(Refused)` unless the target is the disk, or a folder, that the plan was made for.
+    pub fn check_disk(&self, disk_id: Option<&str>) -> Result<()> {
+        if self.disk_id.as_deref() == disk_id {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "the plan was made for the disk {}, this is {}",
+            self.disk_id.as_deref().unwrap_or("(a folder)"),
+            disk_id.unwrap_or("(a folder)")
+        )))
+    }
+
+    /// `Err(Refused)` unless the installation is still as it was when the plan was made.
+    pub fn check_unchanged(&self, installation: &Installation) -> Result<()> {
         if self.partition != installation.partition {
             return Err(refused(
                 "the plan was made for another partition".to_owned(),
             ));
-        }
-        if self.disk_id.as_deref() != disk_id {
-            return Err(refused(format!(
-                "the plan was made for the disk {}, this is {}",
-                self.disk_id.as_deref().unwrap_or("(a folder)"),
-                disk_id.unwrap_or("(a folder)")
-            )));
         }
         if !self
             .windows_directory
@@ -159,6 +154,13 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn refused(what: String) -> Error {
+    Error::refused(
+        what,
+        "make the plan again with --dry-run --plan-out, review it, then apply it",
+    )
 }
 
 /// The hives that steps change.
