@@ -251,7 +251,10 @@ impl Hive {
         }
         let mut list = Vec::new();
         for part in data.chunks(big_data::SEGMENT) {
-            list.extend(self.allocate_with(part)?.0.to_le_bytes());
+            // Windows gives the last segment a whole cell too, and hivex counts on room behind the data.
+            let segment = self.allocate(big_data::SEGMENT)?;
+            self.bins.write_cell(segment, 0, part)?;
+            list.extend(segment.0.to_le_bytes());
         }
         let count = u16::try_from(list.len() >> 2).map_err(|_| too_long())?;
         let list = self.allocate_with(&list)?;
