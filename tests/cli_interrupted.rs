@@ -124,16 +124,26 @@ fn put_back(file: &File, change: &Change) {
     file.write_all_at(&change.before, change.offset).unwrap();
 }
 
-/// Puts the first half of the last sector of a change back: a write that tore.
-fn tear(file: &File, change: &Change) {
-    let length = change.before.len() as u64;
-    let end = change.offset + length;
-    let sector = (end - 1) / SECTOR * SECTOR;
-    let start = sector.max(change.offset);
-    let middle = start + (end - start).div_ceil(2);
-    let from = (start - change.offset) as usize;
-    let to = (middle - change.offset) as usize;
-    file.write_all_at(&change.before[from..to], start).unwrap();
+/// Puts back one half of what a change did in a sector: a write that tore. False when the change is too small.
+fn tear(file: &File, change: &Change) -> bool {
+    let differing: Vec<u64> = (change.offset..)
+        .zip(change.before.iter().zip(&change.after))
+        .filter(|(_, (before, after))| before != after)
+        .map(|(place, _)| place)
+        .collect();
+    let Some(last) = differing.last() else {
+        return false;
+    };
+    let torn: Vec<u64> = differing
+        .iter()
+        .copied()
+        .filter(|place| place / SECTOR == last / SECTOR)
+        .collect();
+    for place in &torn[..torn.len() / 2] {
+        let at = (place - change.offset) as usize;
+        file.write_all_at(&change.before[at..=at], *place).unwrap();
+    }
+    torn.len() > 1
 }
 
 /// What a crash left, by how much of the operation is missing.
@@ -156,6 +166,20 @@ impl Left {
     ];
 
     fn make(self, bench: &Bench, patches: &[Patch]) {
+        if matches!(self, Left::Torn) {
+            let mut changes = patches.iter().flat_map(|patch| {
+                let file = bench.open(patch);
+                patch
+                    .changes
+                    .iter()
+                    .map(move |change| (file.try_clone().unwrap(), change))
+            });
+            assert!(
+                changes.any(|(file, change)| tear(&file, change)),
+                "something can tear"
+            );
+            return;
+        }
         let count: usize = patches.iter().map(|patch| patch.changes.len()).sum();
         let mut number = 0;
         for patch in patches {
@@ -165,7 +189,6 @@ impl Left {
                 match self {
                     Left::Nothing => put_back(&file, change),
                     Left::EveryOther if number % 2 == 0 => put_back(&file, change),
-                    Left::Torn if number == count => tear(&file, change),
                     Left::LastOnly if number != count => put_back(&file, change),
                     _ => {}
                 }
