@@ -8,7 +8,7 @@
 use std::io;
 
 /// How a failure is to be taken. Decides tone, the `error.kind` of a JSON report and the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The data is bad. Exit code 2.

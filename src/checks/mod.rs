@@ -29,7 +29,7 @@ mod volume_state;
 pub use preset::{PRESETS, Preset};
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing; prevents nothing.
@@ -41,7 +41,7 @@ pub enum Severity {
 }
 
 /// What kind of place evidence was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EvidenceKind {
     /// A registry key or value.
@@ -53,7 +53,7 @@ pub enum EvidenceKind {
 }
 
 /// One fact that supports a finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Evidence {
     /// What kind of place.
     pub kind: EvidenceKind,
@@ -66,7 +66,7 @@ pub struct Evidence {
 }
 
 /// Something that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// Stable: `tls.disabled`.
     pub id: &'static str,

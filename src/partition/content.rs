@@ -21,7 +21,7 @@ use crate::device::Device;
 use crate::error::Result;
 
 /// What a partition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Content {
     /// An NTFS volume.

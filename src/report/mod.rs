@@ -18,10 +18,19 @@ pub mod text;
 /// The `schema` of a report.
 pub const SCHEMA: &str = "coldfix.report/1";
 
+/// The JSON Schema of [`Report`], as `docs/report.schema.json` publishes it.
+pub fn schema() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<Report>()
+}
+
 /// What is said of one target.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// The name and version of this shape.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: &'static str,
     /// The version of coldfix that wrote it.
     pub tool_version: &'static str,
@@ -44,7 +53,7 @@ pub struct Report {
 }
 
 /// The one word for a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Nothing prevents Remote Desktop, as far as it was checked.
@@ -79,7 +88,7 @@ impl Verdict {
 }
 
 /// The target.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct TargetReport {
     /// As the user named it.
     pub path: String,
@@ -96,7 +105,7 @@ pub struct TargetReport {
 }
 
 /// A partition.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct PartitionReport {
     /// As the operating systems count them.
     pub number: u32,
@@ -117,7 +126,7 @@ pub struct PartitionReport {
 }
 
 /// An installation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct InstallationReport {
     /// The partition; `None` in a folder.
     pub partition: Option<u32>,
@@ -135,7 +144,7 @@ pub struct InstallationReport {
 }
 
 /// What was done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct OperationReport {
     /// Its id; `None` with `--dry-run`.
     pub id: Option<String>,
@@ -152,7 +161,7 @@ pub struct OperationReport {
 }
 
 /// One edit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
     /// `create-key`, `delete-key`, `set-value`, `delete-value`.
     pub kind: &'static str,
@@ -186,7 +195,7 @@ impl EditReport {
 }
 
 /// Why a target could not be judged.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ErrorReport {
     /// The kind of failure.
     pub kind: Kind,

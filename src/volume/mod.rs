@@ -34,7 +34,7 @@ pub struct Entry {
 }
 
 /// What is known of a volume before anything is done to it. `inspect` prints it; the gates judge it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct State {
     /// `ntfs`, `folder`, ...
     pub file_system: &'static str,

@@ -29,7 +29,7 @@ pub struct Installation {
 }
 
 /// What the registry says of the installed release. Everything is as found; nothing is guessed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Release {
     /// `Windows Server 2022 Datacenter`.
     pub product_name: Option<String>,

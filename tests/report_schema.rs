@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `docs/report.schema.json`: it is that of the report type, and what the program prints is valid for a validator
+//! that is not ours.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::fs;
+use std::process::Output;
+
+use support::foreign;
+
+/// Reads the schema and lines of JSON; prints each fault. With `strict`, a field that the schema does not know is one.
+const VALIDATE: &str = r#"
+import json, sys
+from jsonschema import Draft202012Validator
+schema = json.load(open(sys.argv[1]))
+Draft202012Validator.check_schema(schema)
+def close(part):
+    if isinstance(part, dict):
+        if "properties" in part:
+            part["additionalProperties"] = False
+        for below in part.values():
+            close(below)
+    elif isinstance(part, list):
+        for below in part:
+            close(below)
+if sys.argv[3:] == ["strict"]:
+    close(schema)
+validator = Draft202012Validator(schema)
+for number, line in enumerate(open(sys.argv[2]), 1):
+    for error in validator.iter_errors(json.loads(line)):
+        print(f"line {number}: {error.json_path}: {error.message[:300]}")
+"#;
+
+const PATH: &str = "docs/report.schema.json";
+
+#[test]
+fn the_published_schema_is_that_of_the_report() {
+    let mut text = serde_json::to_string_pretty(&coldfix::report::schema()).unwrap();
+    text.push('\n');
+    let path = support::root().join(PATH);
+    if std::env::var_os("COLDFIX_WRITE_SCHEMA").is_some_and(|value| !value.is_empty()) {
+        fs::write(&path, &text).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == text,
+        "{PATH} is stale: run this test with COLDFIX_WRITE_SCHEMA=1 and look at what has changed"
+    );
+}
+
+/// The faults that the validator finds in lines of JSON; None without it.
+fn faults(lines: &str, strict: bool) -> Option<String> {
+    if !support::require_python("jsonschema") {
+        return None;
+    }
+    let folder = support::temporary();
+    let file = folder.path().join("lines");
+    fs::write(&file, lines).unwrap();
+    let mut command = std::process::Command::new(foreign::python("jsonschema"));
+    command
+        .args(["-c", VALIDATE])
+        .arg(support::root().join(PATH))
+        .arg(file);
+    if strict {
+        command.arg("strict");
+    }
+    Some(String::from_utf8(support::run(&mut command).stdout).unwrap())
+}
+
+#[test]
+fn what_is_printed_is_valid() {
+    let names = [
+        "folder/healthy",
+        "folder/demo",
+        "folder/nla-off",
+        "folder/termservice-missing",
+        "folder/firewall-rule-lost",
+        "folder/select-missing",
+        "gpt-broken.raw",
+        "gpt-two-windows.raw",
+        "mbr-logical.raw",
+        "vhd-broken.vhd",
+        "bad/text.txt",
+        "bad/bitlocker.raw",
+        "bad/hibernated.raw",
+        "bad/unclean-log.raw",
+        "bad/damaged-system-hive.raw",
+        "bad/no-system-hive.raw",
+        "bad/truncated.vhd",
+    ];
+    let Some(made) = support::fixtures(&names) else {
+        return;
+    };
+    let state = support::temporary();
+    let run = |arguments: &[&str], targets: &[&str]| -> Output {
+        support::coldfix(state.path())
+            .args(arguments)
+            .args(targets.iter().map(|name| made.join(name)))
+            .output()
+            .unwrap()
+    };
+    let mut lines =
+        String::from_utf8(run(&["--format", "jsonl", "diagnose"], &names).stdout).unwrap();
+    assert_eq!(lines.lines().count(), names.len(), "a line for each target");
+    // One target as one document, and an operation.
+    for arguments in [
+        &["--format", "json", "diagnose"][..],
+        &["--format", "json", "repair", "--dry-run", "--fix", "tls"],
+    ] {
+        let output = run(arguments, &["folder/demo"]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        lines.push_str(&format!("{report}\n"));
+    }
+    for verdict in ["healthy", "broken", "error"] {
+        assert!(
+            lines.contains(&format!("\"verdict\":\"{verdict}\"")),
+            "{verdict}"
+        );
+    }
+    assert!(lines.contains("\"set-value\""), "an operation");
+    let Some(found) = faults(&lines, true) else {
+        return;
+    };
+    assert_eq!(found, "");
+
+    // The validator finds what is wrong, and lets new fields pass: field names stay, new ones may come.
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let broken = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut other = first.clone();
+        change(&mut other);
+        format!("{other}\n")
+    };
+    let wrong = [
+        broken(&|report| report["schema"] = "coldfix.report/2".into()),
+        broken(&|report| report["verdict"] = "fine".into()),
+        broken(&|report| {
+            report.as_object_mut().unwrap().remove("findings");
+        }),
+        broken(&|report| report["target"]["path"] = 1.into()),
+    ];
+    for line in &wrong {
+        assert_ne!(faults(line, false).unwrap(), "", "{line}");
+    }
+    let new = broken(&|report| report["later"] = 1.into());
+    assert_eq!(faults(&new, false).unwrap(), "");
+    assert_ne!(faults(&new, true).unwrap(), "");
+}
