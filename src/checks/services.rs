@@ -155,9 +155,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     "the key",
                     [],
                 ),
-                Reading::Malformed(found) | Reading::Unreadable(found) => findings.extend(
-                    unjudged("services.unclear", location, found, &shown(start), SOURCE),
-                ),
+                Reading::Malformed(found) => findings.extend(unjudged(
+                    "services.unclear",
+                    location,
+                    found,
+                    &shown(start),
+                    SOURCE,
+                )),
                 _ => {}
             }
         }

@@ -71,15 +71,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     expected,
                     [Edit::dword(HiveName::System, &key, name, target)],
                 ),
-                Reading::Malformed(found) | Reading::Unreadable(found) => {
-                    findings.extend(unjudged(
-                        "tls.unclear",
-                        system_path(&key, name),
-                        found,
-                        expected,
-                        SOURCE,
-                    ))
-                }
+                Reading::Malformed(found) => findings.extend(unjudged(
+                    "tls.unclear",
+                    system_path(&key, name),
+                    found,
+                    expected,
+                    SOURCE,
+                )),
                 _ => {}
             }
         }
