@@ -128,12 +128,22 @@ impl Rule {
             .collect()
     }
 
+    /// Conditions that narrow a rule to something else than the Remote Desktop service and anybody who
+    /// connects to it: an app package, an owner, an authenticated peer, a remote port.
+    const NARROWING: [&'static str; 8] = [
+        "AppPkgId", "LUOwn", "LUAuth", "RPort", "Security", "RMauth", "RUAuth", "TTK",
+    ];
+
     /// True when, once active, it lets Remote Desktop's listener receive TCP connections on `port`.
     pub fn allows_remote_desktop(&self, port: u16) -> bool {
         self.only("Action") == Some("Allow")
             && self.only("Dir") == Some("In")
             && self.all("Protocol").all(|protocol| protocol == "6")
             && self.covers(port)
+            && !self
+                .fields
+                .iter()
+                .any(|(key, _)| Rule::NARROWING.contains(&key.as_str()) || key.starts_with("TTK2"))
             && self.all("App").all(|app| {
                 let app = app.to_ascii_lowercase();
                 app == "system" || app.ends_with(r"\svchost.exe")
@@ -202,6 +212,9 @@ mod tests {
                 "{other}"
             );
         }
+        let store_app =
+            "v2.30|Action=Allow|Active=TRUE|Dir=In|Name=x|LUOwn=S-1-5-21-1|AppPkgId=S-1-15-2-1|";
+        assert!(!Rule::parse(store_app).unwrap().allows_remote_desktop(3389));
         let range = STOCK.replace("LPort=3389", "LPort2_10=3000-4000");
         assert!(Rule::parse(&range).unwrap().allows_remote_desktop(3389));
         let any = STOCK.replace("LPort=3389|", "");

@@ -41,3 +41,11 @@ pub mod checks;
 pub mod plan;
 
 pub mod commit;
+
+pub mod target;
+
+pub mod verify;
+
+pub mod report;
+
+pub mod cli;

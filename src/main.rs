@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The `coldfix` command.
+//! The `coldfix` command: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coldfix::cli::main(std::env::args_os())
+}

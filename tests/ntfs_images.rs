@@ -509,7 +509,8 @@ fn the_mirror_follows_the_records_that_it_repeats() {
                 .collect();
             let content = vec![7; volume.capacity(&path).unwrap().try_into().unwrap()];
             volume.replace(&path, &content).unwrap();
-            let written = (24..64).filter(|n| record(&before, main, *n) != older[*n as usize]);
+            let written = (24..64)
+                .filter(|n| record(&before, main, *n) != older[usize::try_from(*n).unwrap()]);
             records.extend(written);
         }
         assert!(!records.is_empty());

@@ -119,6 +119,10 @@ fn compare(volume: &NtfsVolume, theirs: &BTreeMap<String, Seen>) -> usize {
         let content = (entry.kind == EntryKind::File).then(|| volume.read(&path, LIMIT));
         if let Some(Ok(content)) = &content {
             assert_eq!(content.len() as u64, entry.len, "{path}");
+            // The crate is the fourth reader, where it has an opinion.
+            if let Some(other) = volume.read_independently(&path, LIMIT) {
+                assert!(other == *content, "the ntfs crate: {path}");
+            }
         }
         ours.insert(path, content);
     }
@@ -157,6 +161,10 @@ fn every_kind_of_file_is_read() {
             theirs.len()
         );
         assert!(same > 350);
+        for (path, opinion) in [(SYSTEM, true), ("initialised", false), ("sparse", false)] {
+            let found = subject.volume.read_independently(path, LIMIT);
+            assert_eq!(found.is_some(), opinion, "{path}");
+        }
         let long = "a long name with a short one.txt";
         let entry = |path: &str| subject.volume.entry(path).unwrap();
         assert_eq!(entry("alongn~1.txt").unwrap().name, long);

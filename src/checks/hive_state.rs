@@ -73,7 +73,7 @@ fn judge(facts: &Facts<'_>, name: HiveName) -> Option<Finding> {
         }
     };
     let fatal: Vec<Evidence> = file
-        .faults
+        .faults()
         .iter()
         .filter(|fault| fault.fatal)
         .take(MOST_FAULTS)

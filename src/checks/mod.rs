@@ -24,6 +24,7 @@ mod rdp_listener;
 mod rdp_port;
 mod services;
 mod tls;
+mod volume_state;
 
 pub use preset::{PRESETS, Preset};
 
@@ -171,6 +172,7 @@ pub struct Proposal {
 
 /// Every check, in the order in which it is reported.
 pub const CHECKS: &[&Check] = &[
+    &volume_state::CHECK,
     &hive_state::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,

@@ -10,8 +10,11 @@
 //! The kind is found by content, never by the file's extension. What has no container's signature is raw,
 //! whatever it holds: the partition layer says whether there is a disk in it.
 
+mod children;
 mod foreign;
 mod vhd;
+
+pub use children::check_no_children;
 
 use crate::device::SharedDevice;
 use crate::device::slice::Slice;

@@ -78,10 +78,35 @@ impl Footer {
 /// sizes show to be cut or to have grown.
 pub(super) fn find(device: &SharedDevice, head: &[u8]) -> Result<Option<Footer>> {
     let len = device.len();
+    if let Some((footer, offset, footer_len)) = footer_at_end(device)? {
+        return read(&footer, offset, footer_len).map(Some);
+    }
+    if head.starts_with(COOKIE) {
+        return Err(without_footer(head, len));
+    }
+    find_displaced(device)?.map_or(Ok(None), Err)
+}
+
+/// The unique id in the footer at the end of `device`; `None` when there is no sound one.
+pub(super) fn unique_id(device: &SharedDevice) -> Result<Option<[u8; 16]>> {
+    Ok(footer_at_end(device)?
+        .filter(|(footer, ..)| bytes::u32_be(footer, 64) == Some(checksum(footer)))
+        .and_then(|(footer, ..)| bytes::array(&footer, 68)))
+}
+
+/// Where the dynamic header is, when `footer` is that of a differencing VHD.
+pub(super) fn differencing_header(footer: &[u8; FOOTER_LEN]) -> Option<u64> {
+    let is_differencing =
+        footer.starts_with(COOKIE) && bytes::u32_be(footer, 60) == Some(DIFFERENCING);
+    bytes::u64_be(footer, 16).filter(|_| is_differencing)
+}
+
+/// What has a footer's cookie at the end of `device`, its offset and its length.
+fn footer_at_end(device: &SharedDevice) -> Result<Option<([u8; FOOTER_LEN], u64, usize)>> {
     for footer_len in [FOOTER_LEN, OLD_FOOTER_LEN] {
         let Some(offset) = u64::try_from(footer_len)
             .ok()
-            .and_then(|footer_len| len.checked_sub(footer_len))
+            .and_then(|footer_len| device.len().checked_sub(footer_len))
         else {
             continue;
         };
@@ -91,13 +116,10 @@ pub(super) fn find(device: &SharedDevice, head: &[u8]) -> Result<Option<Footer>>
             device.read_at(offset, part)?;
         }
         if footer.starts_with(COOKIE) {
-            return read(&footer, offset, footer_len).map(Some);
+            return Ok(Some((footer, offset, footer_len)));
         }
     }
-    if head.starts_with(COOKIE) {
-        return Err(without_footer(head, len));
-    }
-    find_displaced(device)?.map_or(Ok(None), Err)
+    Ok(None)
 }
 
 /// Reads the footer that stands at `offset`, the end of the file.
@@ -138,10 +160,18 @@ fn read(footer: &[u8; FOOTER_LEN], offset: u64, footer_len: usize) -> Result<Foo
         }
     }
     if current_size > offset {
-        return Err(damaged(
-            48,
+        return Err(Error::damaged(
+            "VHD footer",
+            offset.saturating_add(48),
             format!("at most the {offset} bytes before the footer"),
             format!("a disk of {current_size} bytes"),
+        )
+        .with_hint(
+            "opening the VHD",
+            format!(
+                "{TRUNCATED_HINT}; if this is a single volume that was taken out of a VHD, cut the footer off \
+                 in a copy (`truncate -s {offset} COPY`) and use that"
+            ),
         ));
     }
     if current_size == 0 || current_size % 512 != 0 {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Opens block devices: whole disks, partitions, loop and mapped devices.
 
-use std::fs::OpenOptions;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -12,8 +13,8 @@ use super::host::{Access, HostDevice, host_error, not_a_disk};
 use super::{lock, usage};
 use crate::error::{Error, Result};
 
-/// How often to try for the lock, 50 ms apart: udev looks at a device for a moment after each close.
-const LOCK_PATIENCE: u32 = 20;
+/// How often to try again, 50 ms apart: udev and its probes look at a device for a moment after each close.
+const PATIENCE: u32 = 20;
 
 /// Opens the block device at `path`. For writing only when it, its partitions and the disk it is part of
 /// are not in use, and with the kernel's word (`O_EXCL`) that nobody mounts it meanwhile.
@@ -24,10 +25,20 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
     if access == Access::Write {
         // Asked first because it can say who; the kernel only says "busy".
         usage::check_unused(path, usage::Target::of(&metadata))?;
+        if is_read_only(&metadata) {
+            return Err(Error::refused(
+                format!("{} is read-only", path.display()),
+                format!(
+                    "switch off the write protection of the disk or its adapter (or `blockdev --setrw {}`), or \
+                     repair a copy",
+                    path.display()
+                ),
+            ));
+        }
         options.write(true);
         options.custom_flags(i32::try_from(OFlags::EXCL.bits()).unwrap_or(0));
     }
-    let mut file = options.open(path).map_err(|error| match error.kind() {
+    let file = open_patiently(&options, path).map_err(|error| match error.kind() {
         ErrorKind::ResourceBusy => Error::refused(
             format!("{} is in use by another program", path.display()),
             "find out by which (`lsblk`, `fuser -vm`), end that, and try again",
@@ -42,8 +53,8 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
     {
         return Err(not_a_disk(path, &opened));
     }
-    lock::take(&file, path, access, LOCK_PATIENCE)?;
-    let len = file
+    let file = lock::take(file, path, access, PATIENCE)?;
+    let len = (&*file)
         .seek(SeekFrom::End(0))
         .map_err(|error| Error::io(format!("asking {} for its length", path.display()))(error))?;
     let sector_size = sector_size(&file).map_err(|error| {
@@ -52,12 +63,31 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
     Ok(HostDevice::new(path, file, len, sector_size, access, false))
 }
 
+fn open_patiently(options: &OpenOptions, path: &Path) -> std::io::Result<File> {
+    for _ in 0..PATIENCE {
+        match options.open(path) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            other => return other,
+        }
+    }
+    options.open(path)
+}
+
+/// True when the kernel has the device as read-only. Opening it for writing works all the same; only the
+/// first write would fail.
+fn is_read_only(metadata: &Metadata) -> bool {
+    let flag = usage::sys_folder(metadata.rdev()).join("ro");
+    std::fs::read_to_string(flag).is_ok_and(|flag| flag.trim() != "0")
+}
+
 #[cfg(target_os = "linux")]
-fn sector_size(file: &std::fs::File) -> std::io::Result<u32> {
+fn sector_size(file: &File) -> std::io::Result<u32> {
     Ok(rustix::fs::ioctl_blksszget(file)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sector_size(_: &std::fs::File) -> std::io::Result<u32> {
+fn sector_size(_: &File) -> std::io::Result<u32> {
     Err(ErrorKind::Unsupported.into())
 }

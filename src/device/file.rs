@@ -34,7 +34,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
     {
         return Err(error);
     }
-    lock::take(&file, path, access, 0)?;
+    let file = lock::take(file, path, access, 0)?;
     if access == Access::Write {
         usage::check_unused(path, usage::Target::of(&metadata))?;
     }

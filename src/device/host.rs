@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::lock::Locked;
 use super::mmap::Map;
 use super::{Device, SharedDevice, block, bounds, file};
 use crate::error::{Error, Result};
@@ -104,7 +105,7 @@ pub(super) fn host_error(path: &Path, access: Access, error: io::Error) -> Error
 #[derive(Debug)]
 pub(super) struct HostDevice {
     path: PathBuf,
-    file: File,
+    file: Locked,
     len: u64,
     sector_size: u32,
     access: Access,
@@ -119,7 +120,7 @@ impl HostDevice {
     /// at again before each use.
     pub(super) fn new(
         path: &Path,
-        file: File,
+        file: Locked,
         len: u64,
         sector_size: u32,
         access: Access,

@@ -175,7 +175,8 @@ fn named_block_device(folder: &Path, role: &str) -> Option<(Target, Option<Strin
     Some((Target::Block { device }, Some(format!("{role} {name}"))))
 }
 
-fn sys_folder(device: u64) -> PathBuf {
+/// Where the kernel describes the block device.
+pub(super) fn sys_folder(device: u64) -> PathBuf {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     PathBuf::from(format!("/sys/dev/block/{major}:{minor}"))
 }

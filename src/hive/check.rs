@@ -16,17 +16,13 @@
 //! Windows would not load the hive; the others are blemishes that the writer of the hive, often Windows
 //! itself, left behind. Time and memory are linear in the hive's size; at most [`MAX_FAULTS`] are listed.
 
+mod records;
+
 use std::collections::HashMap;
 
 use super::Hive;
-use super::format::{
-    BIN_HEADER, CellOffset, ListKind, MAX_DEPTH, PAGE, SubkeyList, big_data, damaged, key_node,
-};
+use super::format::{BIN_HEADER, CellOffset, PAGE, damaged};
 use super::key::Key;
-use super::names::Name;
-use super::security::check_descriptor;
-use super::value::{Storage, Value};
-use crate::bytes::u32_le;
 use crate::error::{Error, Result};
 
 /// How many faults are listed; a last one says when there are more.
@@ -169,13 +165,6 @@ struct Check<'a> {
     references: HashMap<CellOffset, u32>,
 }
 
-/// A key still to be looked at.
-struct Pending {
-    offset: CellOffset,
-    parent: CellOffset,
-    depth: usize,
-}
-
 impl<'a> Check<'a> {
     fn push(&mut self, fault: Fault) {
         match self.faults.len() < MAX_FAULTS {
@@ -196,7 +185,10 @@ impl<'a> Check<'a> {
 
     fn report(&mut self, error: Error, key: Option<&Key<'_>>, fatal: bool) {
         if let Some(mut fault) = Fault::from_error(error, fatal) {
-            fault.key = key.and_then(|key| key.path().ok());
+            // Finding the path costs up to 512 steps: only for those that are listed.
+            if self.faults.len() < MAX_FAULTS {
+                fault.key = key.and_then(|key| key.path().ok());
+            }
             self.push(fault);
         }
     }
@@ -240,235 +232,6 @@ impl<'a> Check<'a> {
                         break;
                     }
                 }
-            }
-        }
-    }
-
-    fn tree(&mut self) {
-        let root = Pending {
-            offset: self.hive.root_offset(),
-            parent: CellOffset::NIL,
-            depth: 0,
-        };
-        let mut pending = vec![root];
-        while let Some(next) = pending.pop() {
-            let key = self
-                .claim("key node (nk)", next.offset)
-                .and_then(|()| Key::read(self.hive, next.offset));
-            match key {
-                Ok(key) => self.key(&key, &next, &mut pending),
-                Err(error) => self.note(error, None),
-            }
-        }
-    }
-
-    fn key(&mut self, key: &Key<'a>, place: &Pending, pending: &mut Vec<Pending>) {
-        let node = &key.node;
-        let what = "key node (nk)";
-        let is_root = place.parent.is_nil();
-        if !is_root && node.parent != place.parent {
-            let expected = format!("parent {:#x}", place.parent.0);
-            let found = format!("{:#x}", node.parent.0);
-            self.note(damaged(what, place.offset, expected, found), Some(key));
-        }
-        // A root without the root flag is what Windows' own offreg.dll writes.
-        if node.has(key_node::FLAG_ROOT) && !is_root || node.has(key_node::FLAG_VOLATILE) {
-            let found = format!("flags {:#x}", node.flags);
-            let error = damaged(what, place.offset, "the flags of a stored key", found);
-            self.blemish(error, Some(key));
-        }
-        if key.name().len() > key_node::MAX_NAME {
-            let found = format!("{} UTF-16 units", key.name().len());
-            let error = damaged(what, place.offset, "a name of at most 255", found);
-            self.note(error, Some(key));
-        }
-        if let Err(error) = self.class(key) {
-            self.note(error, Some(key));
-        }
-        if let Err(error) = self.security(key) {
-            self.note(error, Some(key));
-        }
-        if let Err(error) = self.values(key) {
-            self.note(error, Some(key));
-        }
-        if place.depth >= MAX_DEPTH {
-            let error = damaged(what, place.offset, "at most 512 levels of keys", "more");
-            return self.note(error, Some(key));
-        }
-        if let Err(error) = self.subkeys(key, place.depth, pending) {
-            self.note(error, Some(key));
-        }
-    }
-
-    fn class(&mut self, key: &Key<'a>) -> Result<()> {
-        if key.class()?.is_some() {
-            self.claim("class name", key.node.class)?;
-        }
-        Ok(())
-    }
-
-    fn security(&mut self, key: &Key<'a>) -> Result<()> {
-        let offset = key.node.security;
-        let count = self.references.entry(offset).or_insert(0);
-        *count = count.saturating_add(1);
-        if *count > 1 {
-            return Ok(());
-        }
-        if !self.cells.get(offset) {
-            let found = format!("offset {:#x}", offset.0);
-            return Err(damaged("key security (sk)", offset, "a cell in use", found));
-        }
-        let descriptor = key.security()?;
-        check_descriptor(descriptor)
-            .map_err(|(expected, found)| damaged("key security (sk)", offset, expected, found))
-    }
-
-    fn subkeys(&mut self, key: &Key<'a>, depth: usize, pending: &mut Vec<Pending>) -> Result<()> {
-        if key.node.subkey_count == 0 {
-            return Ok(());
-        }
-        let top = self.hive.subkey_list(key.node.subkey_list)?;
-        if top.kind == ListKind::IndexRoot {
-            self.claim("subkey list (ri)", top.offset)?;
-        }
-        let first = pending.len();
-        let mut last: Option<Name<'a>> = None;
-        let mut longest = 0;
-        for list in key.leaves()? {
-            self.claim("subkey list", list.offset)?;
-            if list.len() == 0 {
-                let error = damaged("subkey list", list.offset, "at least one subkey", "none");
-                self.note(error, Some(key));
-            }
-            for (element, target) in list.elements().zip(list.targets()) {
-                pending.push(Pending {
-                    offset: target,
-                    parent: key.cell_offset(),
-                    depth: depth.saturating_add(1),
-                });
-                // A key that cannot be read is reported when its turn comes.
-                if let Ok(name) = self.hive.key_name(target) {
-                    self.element(key, &list, element, name, last);
-                    longest = longest.max(name.len().saturating_mul(2));
-                    last = Some(name);
-                }
-            }
-        }
-        let listed = pending.len().saturating_sub(first);
-        if usize::try_from(key.node.subkey_count) != Ok(listed) {
-            let expected = format!("{} subkeys in its lists", key.node.subkey_count);
-            let error = damaged(
-                "key node (nk)",
-                key.cell_offset(),
-                expected,
-                listed.to_string(),
-            );
-            self.note(error, Some(key));
-        }
-        // Windows XP has left it 0 here and there.
-        if (1..longest).contains(&usize::from(key.node.max_subkey_name)) {
-            let expected = format!("a longest subkey name of {longest} bytes");
-            let found = key.node.max_subkey_name.to_string();
-            let error = damaged("key node (nk)", key.cell_offset(), expected, found);
-            self.blemish(error, Some(key));
-        }
-        Ok(())
-    }
-
-    /// One element of a leaf: its hash or hint, and its place after `last`.
-    fn element(
-        &mut self,
-        key: &Key<'a>,
-        list: &SubkeyList<'a>,
-        element: &[u8],
-        name: Name<'a>,
-        last: Option<Name<'a>>,
-    ) {
-        if last.is_some_and(|last| last.cmp_ignore_case(name).is_ge()) {
-            let expected = "subkeys sorted by name, each once";
-            let found = format!("{name:?} after {last:?}");
-            self.note(
-                damaged("subkey list", list.offset, expected, found),
-                Some(key),
-            );
-        }
-        let stored = u32_le(element, 4).unwrap_or(0);
-        let computed = match list.kind {
-            ListKind::HashLeaf => name.hash(),
-            ListKind::FastLeaf => u32::from_le_bytes(name.hint()),
-            ListKind::IndexLeaf | ListKind::IndexRoot => return,
-        };
-        if stored != computed {
-            let expected = format!("{computed:#010x} beside {name:?}");
-            let error = damaged(
-                "subkey list",
-                list.offset,
-                expected,
-                format!("{stored:#010x}"),
-            );
-            self.blemish(error, Some(key));
-        }
-    }
-
-    fn values(&mut self, key: &Key<'a>) -> Result<()> {
-        let mut targets = key.value_targets()?.peekable();
-        if targets.peek().is_none() {
-            return Ok(());
-        }
-        self.claim("value list", key.node.value_list)?;
-        let mut longest = 0;
-        let mut largest = 0;
-        for target in targets {
-            let value = self
-                .claim("key value (vk)", target)
-                .and_then(|()| Value::read(self.hive, target))
-                .and_then(|value| self.data(&value).map(|()| value));
-            match value {
-                Ok(value) => {
-                    longest = longest.max(value.name().len().saturating_mul(2));
-                    largest = largest.max(value.data_len());
-                }
-                Err(error) => self.note(error, Some(key)),
-            }
-        }
-        for (what, stored, least) in [
-            ("name", key.node.max_value_name, longest),
-            ("data", key.node.max_value_data, largest),
-        ] {
-            if usize::try_from(stored).is_ok_and(|stored| stored < least) {
-                let expected = format!("a longest value {what} of {least} bytes");
-                let offset = key.cell_offset();
-                let error = damaged("key node (nk)", offset, expected, stored.to_string());
-                self.blemish(error, Some(key));
-            }
-        }
-        Ok(())
-    }
-
-    fn data(&mut self, value: &Value<'a>) -> Result<()> {
-        match value.storage()? {
-            Storage::Inline => Ok(()),
-            Storage::Cell(cell) => {
-                let foreign =
-                    value.data_len() > big_data::SEGMENT && self.hive.minor() >= big_data::MINOR;
-                self.claim("value data", cell)?;
-                if foreign {
-                    let found = format!("{} bytes in one cell", value.data_len());
-                    self.blemish(damaged("value data", cell, "big data (db)", found), None);
-                }
-                Ok(())
-            }
-            Storage::BigData {
-                record,
-                list,
-                segments,
-            } => {
-                self.claim("big data (db)", record)?;
-                self.claim("big data segment list", list)?;
-                for segment in segments {
-                    self.claim("big data segment", segment)?;
-                }
-                value.data().map(|_| ())
             }
         }
     }

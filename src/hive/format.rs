@@ -195,26 +195,28 @@ impl KeyNode {
 
     /// Reads the key node in `cell`: its signature is right, its name is not empty and fits.
     pub(crate) fn read(offset: CellOffset, cell: &[u8]) -> Result<KeyNode> {
+        Self::read_name(offset, cell)?;
+        Self::fields(cell).ok_or_else(|| damaged(Self::WHAT, offset, "76 bytes", "fewer bytes"))
+    }
+
+    /// Reads only the name of the key node in `cell`, after the same checks.
+    pub(crate) fn read_name(offset: CellOffset, cell: &[u8]) -> Result<Name<'_>> {
         use key_node::*;
         check_signature(Self::WHAT, offset, cell, SIGNATURE, NAME)?;
-        let node = Self::fields(cell)
-            .ok_or_else(|| damaged(Self::WHAT, offset, "76 bytes", "fewer bytes"))?;
-        if node.name_length == 0 {
+        let length = u16_le(cell, NAME_LENGTH).unwrap_or(0);
+        let latin1 = u16_le(cell, FLAGS).unwrap_or(0) & FLAG_LATIN1 != 0;
+        if length == 0 {
             return Err(damaged(Self::WHAT, offset, "a name", "name length 0"));
         }
-        if slice(cell, NAME, node.name_length.into()).is_none() {
-            let found = format!(
-                "name length {} in a cell of {}",
-                node.name_length,
-                cell.len()
-            );
-            return Err(damaged(Self::WHAT, offset, "a name inside the cell", found));
-        }
-        if node.flags & FLAG_LATIN1 == 0 && node.name_length % 2 != 0 {
-            let found = format!("name length {}", node.name_length);
+        let bytes = slice(cell, NAME, length.into()).ok_or_else(|| {
+            let found = format!("name length {length} in a cell of {}", cell.len());
+            damaged(Self::WHAT, offset, "a name inside the cell", found)
+        })?;
+        if !latin1 && !length.is_multiple_of(2) {
+            let found = format!("name length {length}");
             return Err(damaged(Self::WHAT, offset, "whole UTF-16 units", found));
         }
-        Ok(node)
+        Ok(Name::stored(bytes, latin1))
     }
 
     fn fields(cell: &[u8]) -> Option<KeyNode> {

@@ -169,9 +169,11 @@ impl<'a> Key<'a> {
         }
         // Not by its hash: either absent, or not an lh list, or a list hashed by a writer that errs.
         let mut unreadable = None;
+        let units = wanted.as_name().len();
         for target in leaves.iter().flat_map(|list| list.targets()) {
             match self.hive.key_name(target) {
-                Ok(found) if found.eq_ignore_case(name) => {
+                // The lengths are equal too, since upper-casing never changes them, and quick to compare.
+                Ok(found) if found.len() == units && found.eq_ignore_case(name) => {
                     return Key::read(self.hive, target).map(Some);
                 }
                 Ok(_) => {}
@@ -296,7 +298,7 @@ impl Hive {
 
     /// The name of the key whose node is in the cell at `offset`.
     pub(crate) fn key_name(&self, offset: CellOffset) -> Result<Name<'_>> {
-        Key::read(self, offset).map(|key| key.name())
+        KeyNode::read_name(offset, self.bins.cell("key node (nk)", offset)?)
     }
 }
 

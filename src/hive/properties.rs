@@ -60,7 +60,8 @@ fn upper(text: &str) -> String {
 }
 
 fn is_below(path: &str, above: &str) -> bool {
-    path.starts_with(above) && path[above.len()..].starts_with('\\')
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.starts_with('\\'))
 }
 
 /// Applies an edit to both, and compares what they answer. Returns the upper-cased paths of the keys whose
@@ -159,6 +160,23 @@ fn collect(hive: &Hive, key: &Key<'_>, path: &str, records: &mut Records, model:
     }
 }
 
+/// A free cell with another one behind it, which no edit may leave.
+fn unmerged(hive: &Hive) -> Option<CellOffset> {
+    for bin in hive.bins.bins() {
+        let mut offset = CellOffset(bin.start + BIN_HEADER);
+        let mut before = true;
+        while offset.0 < bin.end {
+            let (size, used) = hive.bins.cell_size("cell", offset).unwrap();
+            if !before && !used {
+                return Some(offset);
+            }
+            before = used;
+            offset.0 += size;
+        }
+    }
+    None
+}
+
 fn run(minor: u32, slack: usize, edits: &[Edit]) {
     let mut image = Hive::create(minor, "ROOT", 1).unwrap().into_bytes();
     image.resize(image.len() + slack, 0xa5);
@@ -193,6 +211,7 @@ fn run(minor: u32, slack: usize, edits: &[Edit]) {
                 assert!(after.get(path) == Some(records), "{edit:?} changed {path}");
             }
         }
+        assert_eq!(unmerged(&hive), None, "{edit:?}");
         if let Some(free) = &hive.free {
             assert_eq!(free, &FreeCells::scan(&hive.bins).unwrap());
         }

@@ -112,9 +112,10 @@ fn a_failed_edit_leaves_no_trace() {
         .value("big")
         .unwrap()
         .unwrap();
-    let value::Storage::BigData { segments, .. } = value.storage().unwrap() else {
+    let value::Storage::BigData { list, count, .. } = value.storage().unwrap() else {
         panic!("no big data");
     };
+    let segments: Vec<CellOffset> = hive.segments(list, count).unwrap().collect();
     let mut image = hive.into_bytes();
     let at = segments[1].in_file() as usize;
     let size = i32::from_le_bytes(image[at..at + 4].try_into().unwrap());

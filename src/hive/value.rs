@@ -39,7 +39,7 @@ pub(crate) enum Storage {
     BigData {
         record: CellOffset,
         list: CellOffset,
-        segments: Vec<CellOffset>,
+        count: usize,
     },
 }
 
@@ -97,9 +97,9 @@ impl<'a> Value<'a> {
                     .map(Cow::Borrowed)
                     .ok_or_else(|| self.too_short(cell.len()))
             }
-            Storage::BigData { segments, .. } => {
+            Storage::BigData { list, count, .. } => {
                 let mut data = Vec::with_capacity(len);
-                for segment in segments {
+                for segment in self.hive.segments(list, count)? {
                     let left = len.saturating_sub(data.len()).min(big_data::SEGMENT);
                     let cell = self.hive.bins.cell("big data segment", segment)?;
                     let part = slice(cell, 0, left).ok_or_else(|| {
@@ -113,7 +113,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// How the data are stored. Big data's segments are listed, not looked at.
+    /// How the data are stored. Big data's segment list is not looked at.
     pub(crate) fn storage(&self) -> Result<Storage> {
         let len = self.record.len();
         if self.record.is_inline() || len == 0 {
@@ -148,21 +148,10 @@ impl<'a> Value<'a> {
             let found = format!("{count} segments");
             return Err(damaged(what, record, format!("{needed} segments"), found));
         }
-        let list_cell = self.hive.bins.cell("big data segment list", list)?;
-        let bytes = needed
-            .checked_mul(4)
-            .and_then(|len| slice(list_cell, 0, len))
-            .ok_or_else(|| {
-                let found = format!("a cell of {} bytes", list_cell.len());
-                let expected = format!("{needed} segments");
-                damaged("big data segment list", list, expected, found)
-            })?;
-        let segments = bytes.chunks_exact(4);
-        let segments = segments.map(|offset| CellOffset(u32_le(offset, 0).unwrap_or(u32::MAX)));
         Ok(Storage::BigData {
             record,
             list,
-            segments: segments.collect(),
+            count,
         })
     }
 
@@ -174,6 +163,29 @@ impl<'a> Value<'a> {
         let expected = format!("{} bytes of value data", self.record.len());
         let found = format!("a cell of {found}");
         damaged("value data", self.record.data, expected, found)
+    }
+}
+
+impl Hive {
+    /// The segments of big data, of which the list in the cell at `list` names `count`.
+    pub(crate) fn segments(
+        &self,
+        list: CellOffset,
+        count: usize,
+    ) -> Result<impl Iterator<Item = CellOffset> + use<'_>> {
+        let cell = self.bins.cell("big data segment list", list)?;
+        let bytes = count.checked_mul(4).and_then(|len| slice(cell, 0, len));
+        let bytes = bytes.ok_or_else(|| {
+            let found = format!("a cell of {} bytes", cell.len());
+            damaged(
+                "big data segment list",
+                list,
+                format!("{count} segments"),
+                found,
+            )
+        })?;
+        let segments = bytes.chunks_exact(4);
+        Ok(segments.map(|offset| CellOffset(u32_le(offset, 0).unwrap_or(u32::MAX))))
     }
 }
 

@@ -212,7 +212,8 @@ impl Hive {
                 self.bins.write_cell(*cell, 0, data)?;
                 Ok(true)
             }
-            Storage::BigData { segments, .. } => {
+            Storage::BigData { list, count, .. } => {
+                let segments: Vec<CellOffset> = self.segments(*list, *count)?.collect();
                 let parts: Vec<&[u8]> = data.chunks(big_data::SEGMENT).collect();
                 if !big || parts.len() != segments.len() {
                     return Ok(false);
@@ -277,10 +278,11 @@ impl Hive {
             Storage::BigData {
                 record,
                 list,
-                segments,
+                count,
             } => {
+                let segments: Vec<CellOffset> = self.segments(*list, *count)?.collect();
                 for segment in segments {
-                    self.release(*segment)?;
+                    self.release(segment)?;
                 }
                 self.release(*list)?;
                 self.release(*record)

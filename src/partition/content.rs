@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!          jump  3: name of the maker      11: BIOS parameter block                  510: 55 AA
-//! NTFS     ...   "NTFS    "                sector, cluster, ... 0x28 length
+//! NTFS     ...   "NTFS    "                sector, cluster, ... 0x28 length       (or without the mark)
 //! BitLocker EB 52 90 (Vista) or EB 58 90, "-FVE-FS-"
 //! To Go    ...   "MSWIN4.1"                a FAT32 block, and BitLocker's GUID later in the sector
 //! ReFS     000   "ReFS\0\0\0\0"            "FSRS"
@@ -83,7 +83,8 @@ pub(super) fn recognise(first: &[u8]) -> Content {
         b"-FVE-FS-" => return Content::BitLocker,
         b"MSWIN4.1" if mentions_bitlocker(first) => return Content::BitLocker,
         b"ReFS\0\0\0\0" => return Content::Refs,
-        b"NTFS    " if marked => return Content::Ntfs,
+        // A volume that was never meant to start a computer may lack the mark; then its numbers must do.
+        b"NTFS    " if marked || ntfs_geometry(first).is_some() => return Content::Ntfs,
         b"EXFAT   " if marked => return Content::ExFat,
         _ => {}
     }
@@ -132,10 +133,10 @@ fn is_fat(first: &[u8]) -> bool {
     check().unwrap_or(false)
 }
 
-/// The sector size and the length (both bytes) that an NTFS boot sector gives its volume; `None` when a number
-/// in it is impossible.
+/// The sector size and the length (both bytes) that an NTFS boot sector gives its volume, without the backup
+/// boot sector behind it; `None` when a number in it is impossible.
 pub(super) fn ntfs_geometry(first: &[u8]) -> Option<(u32, u64)> {
-    if recognise(first) != Content::Ntfs {
+    if bytes::array(first, 3)? != *b"NTFS    " {
         return None;
     }
     let sector = bytes::u16_le(first, 11)?;
@@ -150,8 +151,7 @@ pub(super) fn ntfs_geometry(first: &[u8]) -> Option<(u32, u64)> {
         && (cluster.is_power_of_two() || cluster >= 0xe1)
         && unused.into_iter().all(|&byte| byte == 0)
         && sectors != 0;
-    // The backup boot sector comes after the volume's own sectors.
-    let len = sectors.checked_add(1)?.checked_mul(u64::from(sector))?;
+    let len = sectors.checked_mul(u64::from(sector))?;
     possible.then_some((u32::from(sector), len))
 }
 
@@ -231,7 +231,7 @@ mod tests {
         ntfs[11..13].copy_from_slice(&512_u16.to_le_bytes());
         ntfs[13] = 8;
         ntfs[0x28..0x30].copy_from_slice(&2047_u64.to_le_bytes());
-        assert_eq!(ntfs_geometry(&ntfs), Some((512, 2048 * 512)));
+        assert_eq!(ntfs_geometry(&ntfs), Some((512, 2047 * 512)));
         for (offset, value) in [
             (11, 1),
             (12, 0),
@@ -246,6 +246,9 @@ mod tests {
             bad[offset] = value;
             assert_eq!(ntfs_geometry(&bad), None, "{offset}");
         }
+        let mut unmarked = ntfs.clone();
+        unmarked[510] = 0;
+        assert_eq!(recognise(&unmarked), Content::Ntfs);
         ntfs[13] = 0xf4;
         assert!(ntfs_geometry(&ntfs).is_some());
     }

@@ -73,6 +73,12 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
 
+    /// The same content as a reader that is not ours sees it, for verification; `None` where there is no
+    /// such reader, or it has no opinion on this file.
+    fn read_independently(&self, _path: &str, _limit: u64) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Up to how many bytes the file at `path` can hold without allocating: its clusters, or for a
     /// resident file its record. A mounted folder answers `u64::MAX`.
     fn capacity(&self, path: &str) -> Result<u64>;

@@ -10,6 +10,8 @@
 //!
 //! Storing goes through [`Volume::replace`], so only bytes that differ are touched.
 
+use std::sync::OnceLock;
+
 use crate::edit::HiveName;
 use crate::error::{Error, Result, ResultExt};
 use crate::hive::log::{LogFile, Recovered, State, neutralised, recover};
@@ -38,8 +40,7 @@ pub struct HiveFile {
     pub state: State,
     /// What recovery did and left alone, in plain words.
     pub notes: Vec<String>,
-    /// Structural faults found in the recovered content.
-    pub faults: Vec<Fault>,
+    faults: OnceLock<Vec<Fault>>,
     next_sequence: u32,
     /// The logs that exist, with their content.
     logs: Vec<(String, Vec<u8>)>,
@@ -82,19 +83,28 @@ impl HiveFile {
         let Recovered {
             image,
             state,
-            notes,
+            applied,
+            notes: left_alone,
             next_sequence,
-            ..
         } = recover(primary, &views).context(in_file)?;
+        let mut notes: Vec<String> = applied
+            .iter()
+            .map(|log| {
+                format!(
+                    "replayed {}: {} entries, {} to {}, {} pages",
+                    log.log, log.entries, log.first_sequence, log.last_sequence, log.pages
+                )
+            })
+            .collect();
+        notes.extend(left_alone);
         let hive = Hive::parse(image).context(in_file)?;
-        let faults = hive.check();
         Ok(Some(HiveFile {
             name,
             path,
             hive,
             state,
             notes,
-            faults,
+            faults: OnceLock::new(),
             next_sequence,
             logs,
         }))
@@ -106,15 +116,15 @@ impl HiveFile {
         std::iter::once(self.path.clone()).chain(logs).collect()
     }
 
-    /// `Err(Refused)` when the hive must not be edited: damaged, or dirty with its logs lost.
+    /// Structural faults of the recovered content. The first call walks the whole hive.
+    pub fn faults(&self) -> &[Fault] {
+        self.faults.get_or_init(|| self.hive.check())
+    }
+
+    /// `Err(Refused)` when the hive must not be edited because it is dirty with its logs lost. Damage is found
+    /// by [`HiveFile::store`]: the editors are safe on damaged hives, and one walk of the hive is enough.
     pub fn check_editable(&self) -> Result<()> {
         let file = self.path.replace('/', "\\");
-        if let Some(fault) = self.faults.iter().find(|fault| fault.fatal) {
-            return Err(Error::refused(
-                format!("hive {file} is damaged and is not edited: {fault}"),
-                "restore the hive from a backup (RegBack, a snapshot), then try again; `coldfix inspect` lists every fault",
-            ));
-        }
         if self.state == State::DirtyWithoutUsableLog {
             return Err(Error::refused(
                 format!(
@@ -131,19 +141,18 @@ impl HiveFile {
 
     /// Writes the edited hive and neutralises its logs. `now` is a FILETIME.
     ///
-    /// Everything is refused before the first byte goes to the volume: a hive that fails its own check, or
-    /// one that no longer fits its file.
+    /// Everything is refused before the first byte goes to the volume: a damaged hive (whether it came so or
+    /// an edit made it so), or one that no longer fits its file.
     pub fn store(&mut self, volume: &dyn Volume, now: u64) -> Result<()> {
         self.hive.seal(self.next_sequence, now)?;
-        if let Some(fault) = self.hive.check().into_iter().find(|fault| fault.fatal) {
-            return Err(Error::damaged(
+        self.faults = OnceLock::new();
+        if let Some(fault) = self.faults().iter().find(|fault| fault.fatal) {
+            return Err(Error::refused(
                 format!(
-                    "edited hive {} (a defect of coldfix; nothing was written)",
-                    self.path
+                    "hive {} is damaged and is not edited: {fault}",
+                    self.path.replace('/', "\\")
                 ),
-                fault.offset,
-                fault.expected,
-                fault.found,
+                "restore the hive from a backup (RegBack, a snapshot), then try again; `coldfix inspect` lists every fault",
             ));
         }
         volume.replace(&self.path, self.hive.bytes())?;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `coldfix inspect`: container, partitions, volumes, installations, hives and their state.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::HEALTHY;
+use super::operation::interrupted_note;
+use super::output::Output;
+use crate::device::Access;
+use crate::edit::HiveName;
+use crate::report::{PartitionReport, Report, text};
+use crate::target::Target;
+use crate::volume::State;
+use crate::windows::Installation;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Disk or volume image, block device or folder
+    target: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Inspection {
+    #[serde(flatten)]
+    report: Report,
+    /// The state of a mounted folder's volume.
+    folder: Option<State>,
+    hives: Vec<HiveReport>,
+}
+
+#[derive(Serialize)]
+struct HiveReport {
+    installation: String,
+    hive: HiveName,
+    path: Option<String>,
+    state: String,
+    version: Option<String>,
+    bytes: Option<usize>,
+    notes: Vec<String>,
+    faults: Vec<String>,
+    fatal: usize,
+    error: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
+    let target = Target::open(&arguments.target, Access::Read)?;
+    let mut report = Report::new(&target);
+    report.notes.extend(interrupted_note(&target));
+    let mut hives = Vec::new();
+    for installation in target.installations()? {
+        report.add_installation(&target, &installation);
+        if let Err(error) = installation.volume.check_writable() {
+            report.notes.push(format!(
+                "{} cannot be edited: {error}",
+                installation.describe()
+            ));
+        }
+        hives.extend(HiveName::ALL.map(|name| hive(&installation, name)));
+    }
+    let folder = match target.volumes.as_slice() {
+        [opened] if opened.partition.is_none() => match &opened.volume {
+            Some(Ok(volume)) => Some(volume.state().clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let inspection = Inspection {
+        report,
+        folder,
+        hives,
+    };
+    if output.is_text() {
+        output.text(&print(&inspection))?;
+    } else {
+        output.json(&inspection)?;
+    }
+    Ok(HEALTHY)
+}
+
+fn hive(installation: &Installation, name: HiveName) -> HiveReport {
+    let mut report = HiveReport {
+        installation: installation.describe(),
+        hive: name,
+        path: None,
+        state: "missing".to_owned(),
+        version: None,
+        bytes: None,
+        notes: Vec::new(),
+        faults: Vec::new(),
+        fatal: 0,
+        error: None,
+    };
+    match installation.registry.hive(name) {
+        Ok(None) => {}
+        Ok(Some(file)) => {
+            use crate::hive::log::State;
+            report.path = Some(file.path.clone());
+            report.state = match file.state {
+                State::Clean => "clean",
+                State::Replayed => "not closed cleanly, logs replayed in memory",
+                State::DirtyWithoutUsableLog => "not closed cleanly, logs lost",
+            }
+            .to_owned();
+            let block = file.hive.base_block();
+            report.version = Some(format!("{}.{}", block.major, block.minor));
+            report.bytes = Some(file.hive.bytes().len());
+            report.notes.clone_from(&file.notes);
+            report.faults = file.faults().iter().map(ToString::to_string).collect();
+            report.fatal = file.faults().iter().filter(|fault| fault.fatal).count();
+        }
+        Err(error) => {
+            report.state = "unreadable".to_owned();
+            report.error = Some(error.to_string());
+        }
+    }
+    report
+}
+
+fn print(inspection: &Inspection) -> String {
+    let report = &inspection.report;
+    let mut out = text::header(report);
+    let target = &report.target;
+    if let Some(id) = &target.disk_id {
+        out.push_str(&format!("Disk id  {id}\n"));
+    }
+    if let Some(sector_size) = target.sector_size {
+        out.push_str(&format!("Sectors  {sector_size} bytes\n"));
+    }
+    for partition in &target.partitions {
+        out.push_str(&print_partition(partition));
+    }
+    if let Some(state) = &inspection.folder {
+        out.push_str(&print_state(state));
+    }
+    for hive in &inspection.hives {
+        let size = hive.bytes.map_or(String::new(), |bytes| {
+            format!(", {}", text::size(bytes as u64))
+        });
+        let version = hive
+            .version
+            .as_ref()
+            .map_or(String::new(), |version| format!(", version {version}"));
+        out.push_str(&format!(
+            "Hive     {} of {}: {}{version}{size}\n",
+            hive.hive.file_name(),
+            hive.installation,
+            hive.state
+        ));
+        for note in hive.notes.iter().chain(&hive.error) {
+            out.push_str(&format!("         {note}\n"));
+        }
+        for fault in &hive.faults {
+            out.push_str(&format!("         fault: {fault}\n"));
+        }
+    }
+    out.push_str(&text::shorten(&format!(
+        "{}: {}, {}, {}",
+        target.path,
+        target.container.as_deref().unwrap_or("unknown"),
+        text::count(target.partitions.len() as u64, "partition"),
+        text::count(report.installations.len() as u64, "Windows installation")
+    )));
+    out.push('\n');
+    out
+}
+
+fn print_partition(partition: &PartitionReport) -> String {
+    let name = partition
+        .name
+        .as_ref()
+        .filter(|name| !name.is_empty())
+        .map_or(String::new(), |name| format!(" \"{name}\""));
+    let mut out = format!(
+        "\nPartition {}{name}: {:?}, {} at {:#x}, type {}\n",
+        partition.number,
+        partition.content,
+        text::size(partition.len),
+        partition.offset,
+        partition.type_name
+    );
+    if let Some(state) = &partition.volume {
+        out.push_str(&print_state(state));
+    }
+    if let Some(error) = &partition.error {
+        out.push_str(&format!("  cannot be opened: {error}\n"));
+    }
+    out
+}
+
+fn print_state(state: &State) -> String {
+    let mut facts = vec![state.file_system.to_owned()];
+    if let Some(label) = state.label.as_ref().filter(|label| !label.is_empty()) {
+        facts.push(format!("label \"{label}\""));
+    }
+    facts.extend(
+        state
+            .serial
+            .as_ref()
+            .map(|serial| format!("serial {serial}")),
+    );
+    facts.extend(
+        state
+            .cluster_size
+            .map(|size| format!("clusters of {}", text::size(size.into()))),
+    );
+    let mut out = format!("  volume: {}\n", facts.join(", "));
+    if state.dirty {
+        out.push_str("  marked dirty: Windows will check it when it starts\n");
+    }
+    if state.hibernated {
+        out.push_str("  hibernated, or shut down with fast start-up: nothing may be written\n");
+    }
+    if let Some(journal) = &state.unclean_journal {
+        out.push_str(&format!("  journal ($LogFile) not clean: {journal}\n"));
+    }
+    out
+}

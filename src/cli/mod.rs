@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The command line: what was typed becomes what is meant, one file per command, no format knowledge.
+//!
+//! Only this room prints, reads the environment and asks the clock.
+#![allow(clippy::arithmetic_side_effects)] // counts of things that the layers below have checked
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Kind};
+
+mod checks;
+mod clock;
+mod diagnose;
+mod inspect;
+mod log;
+mod operation;
+mod output;
+mod reg;
+mod repair;
+mod undo;
+
+use output::{Format, Output};
+
+/// Everything healthy, or repaired and verified.
+const HEALTHY: u8 = 0;
+/// Findings remain.
+const FINDINGS: u8 = 1;
+/// An error.
+const ERROR: u8 = 2;
+/// Refused for safety.
+const REFUSED: u8 = 3;
+
+/// Repairs a Windows disk that does not boot or cannot be reached, without booting it.
+#[derive(Debug, Parser)]
+#[command(name = "coldfix", version, max_term_width = 100)]
+#[command(after_help = "\
+TARGET is a disk or volume image (raw or fixed VHD), a block device such as /dev/sdc, or a folder where
+a Windows volume is mounted. The kind is found by content.
+
+Exit codes: 0 healthy, or repaired and verified; 1 findings remain; 2 error; 3 refused for safety.")]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// How to print: text for people, json or jsonl for programs
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Write the result to FILE instead of standard output
+    #[arg(short = 'o', global = true, value_name = "FILE", id = "output_file")]
+    output: Option<PathBuf>,
+    /// The partition to work on, when several hold a Windows installation
+    #[arg(long, global = true, value_name = "N")]
+    partition: Option<u32>,
+    /// Refuse every command that would write
+    #[arg(long, global = true)]
+    read_only: bool,
+}
+
+/// Options of every command that writes.
+#[derive(Clone, Debug, Args)]
+struct Writing {
+    /// Go the whole way in memory, verification included, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before writing
+    #[arg(long)]
+    yes: bool,
+    /// Where the journals lie, which undo needs. Default: TARGET.coldfix beside an image, else the
+    /// user's state folder
+    #[arg(long, value_name = "DIR")]
+    journal_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what is wrong, with evidence; writes nothing
+    Diagnose(diagnose::Arguments),
+    /// Diagnose, show the plan (before -> after), ask, apply, verify, print the undo command
+    Repair(repair::Arguments),
+    /// List the operations done on a target
+    Log(log::Arguments),
+    /// Take an operation back, bit for bit
+    Undo(undo::Arguments),
+    /// Read and edit the registry, as reg.exe does
+    Reg(reg::Arguments),
+    /// Show container, partitions, volumes, installations, hives and their state
+    Inspect(inspect::Arguments),
+    /// Explain every check, fix and preset
+    Checks(checks::Arguments),
+}
+
+/// Runs the command line and gives the process's exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(reg::with_slashes(arguments)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help and version to stdout and mistakes to stderr.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { ERROR } else { HEALTHY });
+        }
+    };
+    match run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(print_error(&error)),
+    }
+}
+
+fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
+    let mut output = Output::new(common.format, common.output.as_deref());
+    let code = match command {
+        Command::Diagnose(arguments) => diagnose::run(&common, &arguments, &mut output)?,
+        Command::Repair(arguments) => repair::run(&common, &arguments, &mut output)?,
+        Command::Log(arguments) => log::run(&arguments, &mut output)?,
+        Command::Undo(arguments) => undo::run(&common, &arguments, &mut output)?,
+        Command::Reg(arguments) => reg::run(&common, arguments, &mut output)?,
+        Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
+        Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
+    };
+    output.finish()?;
+    Ok(code)
+}
+
+/// Prints an error with its hint, once; the exit code it stands for.
+fn print_error(error: &anyhow::Error) -> u8 {
+    use std::io::Write;
+    let mut stderr = anstream::stderr();
+    let known = error.downcast_ref::<Error>();
+    // A library error's text already holds its sources'.
+    let message = match known {
+        Some(error) => error.to_string(),
+        None => format!("{error:#}"),
+    };
+    let red = anstyle::AnsiColor::Red.on_default().bold();
+    // Nothing is left to tell when stderr is gone.
+    let _ = writeln!(stderr, "{red}error:{red:#} {message}");
+    if let Some(hint) = known.and_then(Error::hint) {
+        let _ = writeln!(stderr, "next:  {hint}");
+    }
+    match known.map(Error::kind) {
+        Some(Kind::Refused) => REFUSED,
+        _ => ERROR,
+    }
+}

@@ -1,0 +1,612 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `coldfix reg`: the registry of an offline installation, as reg.exe reads and writes it.
+//!
+//! The target comes first, then reg.exe's own order; its switches are taken with `/` as well as `-`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::operation::Session;
+use super::output::{Output, write_file};
+use super::{Common, HEALTHY, Writing};
+use crate::device::Access;
+use crate::edit::{Edit, HexBytes, HiveName, hex_digits, utf16_with_terminator};
+use crate::error::{Error, Result};
+use crate::hive::{Key, Value};
+use crate::report::{Report, text};
+use crate::target::Target;
+use crate::windows::{Installation, RegAction, RegFile, export, value};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a key's values and subkeys
+    Query(Query),
+    /// Make a key, or set a value
+    Add(Add),
+    /// Delete a value, or a key with everything below it
+    Delete(Delete),
+    /// Write a key and everything below it to a .reg file
+    Export(Export),
+    /// Apply a .reg file
+    Import(Import),
+}
+
+#[derive(Debug, clap::Args)]
+struct Query {
+    /// Disk or volume image, block device or folder
+    target: PathBuf,
+    /// Such as 'HKLM\SYSTEM\CurrentControlSet\Services\TermService'
+    key: String,
+    /// Only this value
+    #[arg(short = 'v', value_name = "NAME", conflicts_with = "ve")]
+    value: Option<String>,
+    /// Only the default value
+    #[arg(long)]
+    ve: bool,
+    /// All keys below too
+    #[arg(short = 's')]
+    recursive: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// Disk or volume image, block device or folder
+    target: PathBuf,
+    /// The key; it is made when it is not there
+    key: String,
+    /// The value's name
+    #[arg(short = 'v', value_name = "NAME", conflicts_with = "ve")]
+    value: Option<String>,
+    /// The default value
+    #[arg(long)]
+    ve: bool,
+    /// The type, such as REG_DWORD
+    #[arg(short = 't', value_name = "TYPE", default_value = "REG_SZ")]
+    kind: String,
+    /// What separates the parts of a REG_MULTI_SZ
+    #[arg(short = 's', value_name = "SEPARATOR", default_value = "\\0")]
+    separator: String,
+    /// The data
+    #[arg(short = 'd', value_name = "DATA", allow_hyphen_values = true)]
+    data: Option<String>,
+    /// Do not ask (the same as --yes)
+    #[arg(short = 'f')]
+    force: bool,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+#[derive(Debug, clap::Args)]
+struct Delete {
+    /// Disk or volume image, block device or folder
+    target: PathBuf,
+    /// The key
+    key: String,
+    /// Only this value
+    #[arg(short = 'v', value_name = "NAME", conflicts_with_all = ["ve", "va"])]
+    value: Option<String>,
+    /// Only the default value
+    #[arg(long, conflicts_with = "va")]
+    ve: bool,
+    /// All values of this key, not the key
+    #[arg(long)]
+    va: bool,
+    /// Do not ask (the same as --yes)
+    #[arg(short = 'f')]
+    force: bool,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+#[derive(Debug, clap::Args)]
+struct Export {
+    /// Disk or volume image, block device or folder
+    target: PathBuf,
+    /// The key
+    key: String,
+    /// The .reg file to write
+    file: PathBuf,
+    /// Overwrite FILE
+    #[arg(short = 'y')]
+    overwrite: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Import {
+    /// Disk or volume image, block device or folder
+    target: PathBuf,
+    /// The .reg file, version 5 (UTF-16 or UTF-8) or REGEDIT4
+    file: PathBuf,
+    /// Pass over lines that cannot be read, as Windows does, and list them
+    #[arg(long)]
+    lenient: bool,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+/// reg.exe's switches as we take them: `/v` becomes `-v`, and `-ve`, `/ve` become `--ve` (which would
+/// otherwise read as `-v e`). Only exact switches after `reg QUERY TARGET` are touched.
+pub(super) fn with_slashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let Some(reg) = arguments.iter().position(|argument| argument == "reg") else {
+        return arguments;
+    };
+    let mut is_data = false;
+    for argument in arguments.iter_mut().skip(reg + 3) {
+        if std::mem::take(&mut is_data) {
+            continue;
+        }
+        let switch = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix(['/', '-']));
+        let replaced = match switch.map(str::to_ascii_lowercase).as_deref() {
+            Some("ve") => "--ve",
+            Some("va") => "--va",
+            Some("v") => "-v",
+            Some("t") => "-t",
+            Some("d") => "-d",
+            Some("s") => "-s",
+            Some("f") => "-f",
+            Some("y") => "-y",
+            _ => continue,
+        };
+        // What follows these is a name or data, whatever it looks like.
+        is_data = matches!(replaced, "-v" | "-d" | "-t");
+        *argument = OsStr::new(replaced).to_owned();
+    }
+    arguments
+}
+
+pub(super) fn run(
+    common: &Common,
+    arguments: Arguments,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
+    match arguments.command {
+        Command::Query(query) => run_query(common, &query, output),
+        Command::Add(add) => run_add(common, add, output),
+        Command::Delete(delete) => run_delete(common, delete, output),
+        Command::Export(export) => run_export(common, &export, output),
+        Command::Import(import) => run_import(common, &import, output),
+    }
+}
+
+/// A key as the user wrote it: which hive, and the path with `CurrentControlSet` resolved.
+struct Place {
+    hive: HiveName,
+    key: String,
+}
+
+impl Place {
+    fn find(installation: &Installation, path: &str) -> Result<Place> {
+        let (hive, key) = HiveName::split(path).ok_or_else(|| {
+            Error::unsupported(
+                format!("{path} is in none of the hives of an offline installation"),
+                r"name a key below HKLM\SYSTEM, HKLM\SOFTWARE, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT",
+            )
+        })?;
+        let first = key.split('\\').next().unwrap_or_default();
+        let key = if hive == HiveName::System && first.eq_ignore_ascii_case("CurrentControlSet") {
+            installation.select()?.resolve(&key)
+        } else {
+            key
+        };
+        Ok(Place { hive, key })
+    }
+
+    fn missing(&self) -> Error {
+        Error::unsupported(
+            format!(
+                "the key or value is not there: {}",
+                self.hive.full_path(&self.key)
+            ),
+            "look at the keys above it with `coldfix reg query`",
+        )
+    }
+}
+
+#[derive(Serialize)]
+struct QueryReport {
+    schema: &'static str,
+    keys: Vec<KeyReport>,
+}
+
+#[derive(Serialize)]
+struct KeyReport {
+    path: String,
+    values: Vec<ValueReport>,
+    subkeys: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ValueReport {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    text: String,
+    data: HexBytes,
+}
+
+impl ValueReport {
+    fn new(found: &Value<'_>) -> Result<ValueReport> {
+        let data = found.data()?;
+        Ok(ValueReport {
+            name: found.name().to_string_lossy(),
+            kind: value::type_name(found.kind()),
+            text: value::display(found.kind(), &data),
+            data: HexBytes(data.into_owned()),
+        })
+    }
+}
+
+fn run_query(common: &Common, query: &Query, output: &mut Output) -> anyhow::Result<u8> {
+    let target = Target::open(&query.target, Access::Read)?;
+    let installation = target.installation(common.partition)?;
+    let place = Place::find(&installation, &query.key)?;
+    let file = installation.registry.required(place.hive)?;
+    let root = file.hive.key(&place.key)?.ok_or_else(|| place.missing())?;
+    let wanted = if query.ve {
+        Some("")
+    } else {
+        query.value.as_deref()
+    };
+
+    let mut reports = Vec::new();
+    let mut pending = vec![(root, place.hive.full_path(&place.key))];
+    while let Some((key, path)) = pending.pop() {
+        let report = report_key(&key, path, wanted)?;
+        if query.recursive {
+            for subkey in key.subkeys()?.into_iter().rev() {
+                let below = format!("{}\\{}", report.path, subkey.name().to_string_lossy());
+                pending.push((subkey, below));
+            }
+        }
+        if wanted.is_none() || !report.values.is_empty() {
+            reports.push(report);
+        }
+    }
+    if reports.is_empty() && !query.ve {
+        return Err(place.missing().into());
+    }
+    if output.is_text() {
+        output.text(&print_query(&reports, query, &place))?;
+    } else {
+        output.json(&QueryReport {
+            schema: "coldfix.registry/1",
+            keys: reports,
+        })?;
+    }
+    Ok(HEALTHY)
+}
+
+fn report_key(key: &Key<'_>, path: String, wanted: Option<&str>) -> Result<KeyReport> {
+    let values = match wanted {
+        Some(name) => key.value(name)?.into_iter().collect(),
+        None => key.values()?,
+    };
+    Ok(KeyReport {
+        values: values.iter().map(ValueReport::new).collect::<Result<_>>()?,
+        subkeys: key
+            .subkeys()?
+            .iter()
+            .map(|subkey| format!("{path}\\{}", subkey.name().to_string_lossy()))
+            .collect(),
+        path,
+    })
+}
+
+/// The layout of `reg query`: every part in its place, so that scripts can read it.
+fn print_query(reports: &[KeyReport], query: &Query, place: &Place) -> String {
+    let one_value = query.ve || query.value.is_some();
+    let mut out = String::new();
+    for report in reports {
+        // A key without values has no line of its own, unless the whole tree is listed.
+        if !report.values.is_empty() || query.recursive {
+            out.push_str(&format!("\n{}\n", report.path));
+            for value in &report.values {
+                let name = if value.name.is_empty() {
+                    "(Default)"
+                } else {
+                    &value.name
+                };
+                out.push_str(&format!("    {name}    {}    {}\n", value.kind, value.text));
+            }
+        }
+        if !query.recursive && !one_value {
+            out.push('\n');
+            for subkey in &report.subkeys {
+                out.push_str(&format!("{subkey}\n"));
+            }
+        }
+    }
+    if reports.is_empty() {
+        out.push_str(&format!(
+            "\n{}\n    (Default)    REG_SZ    (value not set)\n",
+            place.hive.full_path(&place.key)
+        ));
+    }
+    if one_value || query.recursive {
+        out.push('\n');
+    }
+    if one_value && query.recursive {
+        out.push_str(&format!(
+            "End of search: {} match(es) found.\n",
+            reports.len()
+        ));
+    }
+    out
+}
+
+fn run_add(common: &Common, mut add: Add, output: &mut Output) -> anyhow::Result<u8> {
+    add.writing.yes |= add.force;
+    let mut session = Session::open(common, &add.writing, &add.target)?;
+    let installation = session.target.installation(common.partition)?;
+    let Place { hive, key } = Place::find(&installation, &add.key)?;
+    let mut edits = vec![Edit::CreateKey {
+        hive,
+        key: key.clone(),
+    }];
+    let name = if add.ve {
+        Some(String::new())
+    } else {
+        add.value
+    };
+    if name.is_some() || add.data.is_some() {
+        let kind = value::type_number(&add.kind).ok_or_else(|| {
+            Error::unsupported(
+                format!("{:?} is not a registry type", add.kind),
+                "use REG_SZ, REG_EXPAND_SZ, REG_MULTI_SZ, REG_DWORD, REG_QWORD, REG_BINARY or REG_NONE",
+            )
+        })?;
+        edits.push(Edit::SetValue {
+            hive,
+            key,
+            name: name.unwrap_or_default(),
+            kind,
+            data: HexBytes(typed_data(kind, add.data.as_deref(), &add.separator)?),
+        });
+    }
+    carry_out(
+        &mut session,
+        installation,
+        edits,
+        &format!("reg add {}", add.key),
+        output,
+    )
+}
+
+/// Data as reg.exe takes it after `/d`.
+fn typed_data(kind: u32, data: Option<&str>, separator: &str) -> Result<Vec<u8>> {
+    let wrong = |what: &str| {
+        Error::unsupported(
+            format!("{:?} is not {what}", data.unwrap_or_default()),
+            "give the data after -d in the form of the type after -t",
+        )
+    };
+    let number = || -> Option<u64> {
+        let text = data.unwrap_or("0").trim();
+        match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) => u64::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        }
+    };
+    let narrow = || number().and_then(|number| u32::try_from(number).ok());
+    Ok(match kind {
+        value::SZ | value::EXPAND_SZ => utf16_with_terminator(data.unwrap_or_default()),
+        value::DWORD => narrow()
+            .ok_or_else(|| wrong("a 32-bit number"))?
+            .to_le_bytes()
+            .to_vec(),
+        5 => narrow()
+            .ok_or_else(|| wrong("a 32-bit number"))?
+            .to_be_bytes()
+            .to_vec(),
+        value::QWORD => number()
+            .ok_or_else(|| wrong("a 64-bit number"))?
+            .to_le_bytes()
+            .to_vec(),
+        value::MULTI_SZ => {
+            let mut bytes: Vec<u8> = data
+                .unwrap_or_default()
+                .split(separator)
+                .filter(|part| !part.is_empty())
+                .flat_map(utf16_with_terminator)
+                .collect();
+            bytes.extend([0, 0]);
+            bytes
+        }
+        6 => data
+            .unwrap_or_default()
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect(),
+        _ => hex_digits(data.unwrap_or_default())
+            .ok_or_else(|| wrong("an even run of hexadecimal digits"))?,
+    })
+}
+
+fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyhow::Result<u8> {
+    delete.writing.yes |= delete.force;
+    let mut session = Session::open(common, &delete.writing, &delete.target)?;
+    let installation = session.target.installation(common.partition)?;
+    let place = Place::find(&installation, &delete.key)?;
+    let file = installation.registry.required(place.hive)?;
+    let key = file.hive.key(&place.key)?.ok_or_else(|| place.missing())?;
+    let value = |name: String| Edit::DeleteValue {
+        hive: place.hive,
+        key: place.key.clone(),
+        name,
+    };
+    let name = if delete.ve {
+        Some(String::new())
+    } else {
+        delete.value
+    };
+    let edits: Vec<Edit> = if let Some(name) = name {
+        if key.value(&name)?.is_none() {
+            return Err(place.missing().into());
+        }
+        vec![value(name)]
+    } else if delete.va {
+        let values = key.values()?;
+        values
+            .iter()
+            .map(|found| value(found.name().to_string_lossy()))
+            .collect()
+    } else if place.key.is_empty() {
+        return Err(Error::refused(
+            format!("{} is the root of a hive", place.hive.mount_point()),
+            "name a key below it",
+        )
+        .into());
+    } else {
+        vec![Edit::DeleteKey {
+            hive: place.hive,
+            key: place.key.clone(),
+        }]
+    };
+    carry_out(
+        &mut session,
+        installation,
+        edits,
+        &format!("reg delete {}", delete.key),
+        output,
+    )
+}
+
+fn run_export(common: &Common, arguments: &Export, output: &mut Output) -> anyhow::Result<u8> {
+    let target = Target::open(&arguments.target, Access::Read)?;
+    let installation = target.installation(common.partition)?;
+    let place = Place::find(&installation, &arguments.key)?;
+    let file = installation.registry.required(place.hive)?;
+    let key = file.hive.key(&place.key)?.ok_or_else(|| place.missing())?;
+    if arguments.file.exists() && !arguments.overwrite {
+        return Err(Error::refused(
+            format!("{} is there already", arguments.file.display()),
+            "add -y to overwrite it, or name another file",
+        )
+        .into());
+    }
+    let text = export(&key, &place.hive.full_path(&place.key))?;
+    let mut bytes = vec![0xff, 0xfe];
+    bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+    write_file(&arguments.file, &bytes)?;
+    output.text("The operation completed successfully.\n")?;
+    Ok(HEALTHY)
+}
+
+fn run_import(common: &Common, import: &Import, output: &mut Output) -> anyhow::Result<u8> {
+    let bytes = std::fs::read(&import.file)
+        .map_err(Error::io(format!("reading {}", import.file.display())))?;
+    let file =
+        RegFile::parse(&bytes).map_err(|error| error.context(import.file.display().to_string()))?;
+    if !file.skipped.is_empty() {
+        let list: Vec<String> = file
+            .skipped
+            .iter()
+            .take(20)
+            .map(|skipped| format!("line {}: {}", skipped.line, skipped.why))
+            .collect();
+        let list = format!("{}: {}", import.file.display(), list.join("; "));
+        if !import.lenient {
+            return Err(Error::unsupported(
+                list,
+                "correct the file; Windows would pass over these lines in silence, and so does --lenient",
+            )
+            .into());
+        }
+        output.text(&format!("passed over: {list}\n"))?;
+    }
+    let mut session = Session::open(common, &import.writing, &import.target)?;
+    let installation = session.target.installation(common.partition)?;
+    let mut edits = Vec::new();
+    for action in file.actions {
+        edits.push(match action {
+            RegAction::CreateKey { path } => {
+                let Place { hive, key } = Place::find(&installation, &path)?;
+                Edit::CreateKey { hive, key }
+            }
+            RegAction::DeleteKey { path } => {
+                let Place { hive, key } = Place::find(&installation, &path)?;
+                Edit::DeleteKey { hive, key }
+            }
+            RegAction::SetValue {
+                path,
+                name,
+                kind,
+                data,
+            } => {
+                let Place { hive, key } = Place::find(&installation, &path)?;
+                Edit::SetValue {
+                    hive,
+                    key,
+                    name,
+                    kind,
+                    data: HexBytes(data),
+                }
+            }
+            RegAction::DeleteValue { path, name } => {
+                let Place { hive, key } = Place::find(&installation, &path)?;
+                Edit::DeleteValue { hive, key, name }
+            }
+        });
+    }
+    let name = import
+        .file
+        .file_name()
+        .map(Path::new)
+        .unwrap_or(&import.file);
+    let command = format!("reg import {}", name.display());
+    carry_out(&mut session, installation, edits, &command, output)
+}
+
+fn carry_out(
+    session: &mut Session,
+    mut installation: Installation,
+    edits: Vec<Edit>,
+    command: &str,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
+    let edits: Vec<(Edit, String)> = edits
+        .into_iter()
+        .map(|edit| (edit, command.to_owned()))
+        .collect();
+    let steps = session.apply(&mut installation, &edits)?;
+    let mut report = Report::new(&session.target);
+    let done = session.carry_out(&mut installation, &steps, command, &mut report, output)?;
+    if done.code != HEALTHY {
+        output.text("nothing was written\n")?;
+        return Ok(done.code);
+    }
+    report.operation = done.operation;
+    if !output.is_text() {
+        output.json(&report)?;
+        return Ok(HEALTHY);
+    }
+    let path = session.target.path.display();
+    let summary = match &report.operation {
+        None => format!("{path}: nothing to change, it is so already"),
+        Some(operation) => match &operation.id {
+            None => format!("{path}: dry run, verified in memory, nothing written"),
+            Some(id) => {
+                output.text(&format!("undo: {}\n", session.undo_command(id)))?;
+                format!(
+                    "{path}: {} written and verified; operation {id}",
+                    text::count(operation.edits.len() as u64, "change")
+                )
+            }
+        },
+    };
+    output.text(&text::shorten(&summary))?;
+    output.text("\n")?;
+    Ok(HEALTHY)
+}

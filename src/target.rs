@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The target, opened from the bottom: host file, container, partitions, volumes, installations.
+//!
+//! ```text
+//!   image or block device -> [Overlay] -> container -> partitions -> NTFS volumes
+//!   folder                -> mounted folder, which collects its own patches
+//! ```
+//!
+//! Whatever is edited goes to the overlay or to the folder's patches; [`Target::patches`] is the whole
+//! change, and nothing reaches the host from here. [`Target::reopen`] opens the stack anew through the same
+//! overlay, which is how a change is verified before it is committed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::commit::{self, DeviceTarget, FolderTarget, TargetIdentity, TargetKind};
+use crate::container::{self, ContainerKind};
+use crate::device::overlay::Overlay;
+use crate::device::{self, Access, Patch, SharedDevice};
+use crate::error::{Error, Result, ResultExt};
+use crate::partition::{self, Content, Partition, Scheme, Table};
+use crate::volume::Volume;
+use crate::volume::mounted::MountedFolder;
+use crate::volume::ntfs::NtfsVolume;
+use crate::windows::{self, Installation};
+
+/// A disk: everything below the volumes, and what is on its partitions.
+#[derive(Debug)]
+pub struct Disk {
+    /// The host's device, without the overlay: where a commit writes.
+    pub host: SharedDevice,
+    overlay: Arc<Overlay>,
+    /// Which container format holds the disk.
+    pub container: ContainerKind,
+    /// Length of the virtual disk in bytes.
+    pub size: u64,
+    /// Its partitions.
+    pub table: Table,
+}
+
+/// A partition and what came of opening its file system.
+#[derive(Debug)]
+pub struct Opened {
+    /// The partition; `None` for a mounted folder.
+    pub partition: Option<Partition>,
+    /// The volume, or why it cannot be opened. `None` for partitions without NTFS.
+    pub volume: Option<Result<Arc<dyn Volume>>>,
+}
+
+/// A target, opened.
+#[derive(Debug)]
+pub struct Target {
+    /// As the user named it.
+    pub path: PathBuf,
+    /// What kind of place it is.
+    pub kind: TargetKind,
+    /// The disk; `None` for a mounted folder.
+    pub disk: Option<Disk>,
+    folder: Option<Arc<MountedFolder>>,
+    /// The volumes found.
+    pub volumes: Vec<Opened>,
+    /// What was noticed on the way, in plain words.
+    pub notes: Vec<String>,
+}
+
+impl Target {
+    /// Opens a target. With [`Access::Write`] the host file is locked for the whole run; nothing is
+    /// written either way.
+    pub fn open(path: &Path, access: Access) -> Result<Target> {
+        let metadata = std::fs::metadata(path).map_err(|error| {
+            Error::io("looking for it")(error).with_hint(
+                path.display().to_string(),
+                "check the path, and that you may read it (block devices need root)",
+            )
+        })?;
+        if metadata.is_dir() {
+            return Target::open_folder(path);
+        }
+        let host = device::open(path, access)?;
+        let kind = if metadata.is_file() {
+            TargetKind::Image
+        } else {
+            TargetKind::Device
+        };
+        let overlay = Arc::new(Overlay::new(Arc::clone(&host)));
+        Target::open_disk(path, kind, host, overlay)
+    }
+
+    fn open_folder(path: &Path) -> Result<Target> {
+        let folder = Arc::new(MountedFolder::open(path)?);
+        Ok(Target {
+            path: path.to_owned(),
+            kind: TargetKind::Folder,
+            disk: None,
+            volumes: vec![Opened {
+                partition: None,
+                volume: Some(Ok(Arc::clone(&folder) as Arc<dyn Volume>)),
+            }],
+            folder: Some(folder),
+            notes: Vec::new(),
+        })
+    }
+
+    fn open_disk(
+        path: &Path,
+        kind: TargetKind,
+        host: SharedDevice,
+        overlay: Arc<Overlay>,
+    ) -> Result<Target> {
+        let container = container::open(Arc::clone(&overlay) as SharedDevice)
+            .context(|| path.display().to_string())?;
+        let mut notes = container.notes;
+        let disk = container.disk;
+        let table = partition::scan(&disk).context(|| path.display().to_string())?;
+        notes.extend(table.notes.iter().cloned());
+        let volumes = table
+            .partitions
+            .iter()
+            .map(|partition| Opened {
+                partition: Some(partition.clone()),
+                volume: open_volume(partition, &disk),
+            })
+            .collect();
+        Ok(Target {
+            path: path.to_owned(),
+            kind,
+            disk: Some(Disk {
+                host,
+                overlay,
+                container: container.kind,
+                size: disk.len(),
+                table,
+            }),
+            folder: None,
+            volumes,
+            notes,
+        })
+    }
+
+    /// The same target opened anew from the bottom, through the changes made so far.
+    pub fn reopen(&self) -> Result<Target> {
+        match (&self.disk, &self.folder) {
+            (Some(disk), _) => Target::open_disk(
+                &self.path,
+                self.kind,
+                Arc::clone(&disk.host),
+                Arc::clone(&disk.overlay),
+            ),
+            (None, Some(folder)) => Ok(Target {
+                path: self.path.clone(),
+                kind: self.kind,
+                disk: None,
+                folder: Some(Arc::clone(folder)),
+                volumes: vec![Opened {
+                    partition: None,
+                    volume: Some(Ok(Arc::clone(folder) as Arc<dyn Volume>)),
+                }],
+                notes: self.notes.clone(),
+            }),
+            (None, None) => Target::open_folder(&self.path),
+        }
+    }
+
+    /// Everything changed so far, per host file.
+    pub fn patches(&self) -> Result<Vec<Patch>> {
+        if let Some(disk) = &self.disk {
+            let changes = disk.overlay.changes()?;
+            if changes.is_empty() {
+                return Ok(Vec::new());
+            }
+            let len = disk.host.len();
+            return Ok(vec![Patch {
+                file: self.path.clone(),
+                before_len: len,
+                after_len: len,
+                changes,
+            }]);
+        }
+        match &self.folder {
+            Some(folder) => folder.patches(),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The Windows installations, and the volumes' errors that may hide one.
+    pub fn installations(&self) -> Result<Vec<Installation>> {
+        let mut found = Vec::new();
+        for opened in &self.volumes {
+            if let Some(Ok(volume)) = &opened.volume {
+                let number = opened.partition.as_ref().map(|partition| partition.number);
+                found.extend(windows::find(volume, number)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The one installation to work on: the only one, or the one on partition `wanted`.
+    pub fn installation(&self, wanted: Option<u32>) -> Result<Installation> {
+        let mut found = self.installations()?;
+        if let Some(number) = wanted {
+            if self.kind == TargetKind::Folder {
+                return Err(Error::unsupported(
+                    "--partition does not apply to a mounted folder",
+                    "leave --partition out, or name the disk instead of the folder",
+                ));
+            }
+            found.retain(|installation| installation.partition == Some(number));
+        }
+        match found.len() {
+            1 => {}
+            0 => return Err(self.no_installation(wanted)),
+            _ => {
+                let list: Vec<String> = found.iter().map(Installation::describe).collect();
+                return Err(Error::refused(
+                    format!("several Windows installations: {}", list.join(", ")),
+                    "choose one with --partition N (for several folders on one volume, mount the disk with one of them only)",
+                ));
+            }
+        }
+        found.pop().ok_or_else(|| self.no_installation(wanted))
+    }
+
+    /// Why there is no installation: a volume that could not be opened explains it best.
+    fn no_installation(&self, wanted: Option<u32>) -> Error {
+        for opened in &self.volumes {
+            let number = opened.partition.as_ref().map(|partition| partition.number);
+            if wanted.is_some() && number != wanted {
+                continue;
+            }
+            if let Some(Err(_)) = &opened.volume {
+                let reason = match (&self.disk, &opened.partition) {
+                    // Opened a second time, because the stored error is not ours to give away.
+                    (Some(disk), Some(partition)) => {
+                        container::open(Arc::clone(&disk.overlay) as SharedDevice)
+                            .ok()
+                            .and_then(|container| open_volume(partition, &container.disk))
+                    }
+                    _ => None,
+                };
+                if let (Some(Err(error)), Some(number)) = (reason, number) {
+                    return error.context(format!("partition {number}"));
+                }
+            }
+        }
+        let place = match wanted {
+            Some(number) => format!("partition {number}"),
+            None => self.path.display().to_string(),
+        };
+        let seen: Vec<String> = self
+            .volumes
+            .iter()
+            .filter_map(|opened| opened.partition.as_ref())
+            .map(|partition| format!("{} ({:?})", partition.number, partition.content))
+            .collect();
+        let seen = if seen.is_empty() {
+            String::new()
+        } else {
+            format!("; partitions: {}", seen.join(", "))
+        };
+        Error::unsupported(
+            format!(
+                "no Windows installation in {place}: no NTFS volume holds a folder with System32\\config{seen}"
+            ),
+            "check that this is the system disk; `coldfix inspect` lists what is on it",
+        )
+    }
+
+    /// The disk's identity: GPT disk GUID, MBR signature, or for a bare volume its serial number.
+    pub fn disk_id(&self) -> Option<String> {
+        let disk = self.disk.as_ref()?;
+        if disk.table.scheme != Scheme::Bare {
+            return disk.table.disk_id.clone();
+        }
+        self.volumes.iter().find_map(|opened| match &opened.volume {
+            Some(Ok(volume)) => volume.state().serial.clone(),
+            _ => None,
+        })
+    }
+
+    /// What the journal knows the target by.
+    pub fn identity(&self) -> TargetIdentity {
+        TargetIdentity {
+            path: absolute(&self.path),
+            container: self.container_name().to_owned(),
+            len: self.disk.as_ref().map_or(0, |disk| disk.host.len()),
+            disk_id: self.disk_id(),
+            kind: self.kind,
+        }
+    }
+
+    /// Where a commit writes.
+    pub fn sink(&self) -> Box<dyn commit::Target> {
+        match &self.disk {
+            Some(disk) => Box::new(DeviceTarget::new(Arc::clone(&disk.host), &self.path)),
+            None => Box::new(FolderTarget::new(&self.path)),
+        }
+    }
+
+    /// `raw`, `vhd-fixed` or `folder`.
+    pub fn container_name(&self) -> &'static str {
+        self.disk
+            .as_ref()
+            .map_or("folder", |disk| disk.container.name())
+    }
+
+    /// `uefi` when there is an EFI system partition, `bios` for an MBR disk without one.
+    pub fn boot(&self) -> Option<&'static str> {
+        let table = &self.disk.as_ref()?.table;
+        let has_esp = table
+            .partitions
+            .iter()
+            .any(|partition| partition.type_name.contains("EFI system"));
+        match table.scheme {
+            Scheme::Bare => None,
+            Scheme::Gpt => Some("uefi"),
+            Scheme::Mbr => Some(if has_esp { "uefi" } else { "bios" }),
+        }
+    }
+}
+
+fn open_volume(partition: &Partition, disk: &SharedDevice) -> Option<Result<Arc<dyn Volume>>> {
+    match partition.content {
+        Content::Ntfs => Some(
+            partition
+                .open(disk)
+                .and_then(NtfsVolume::open)
+                .map(|volume| Arc::new(volume) as Arc<dyn Volume>),
+        ),
+        Content::BitLocker => Some(Err(Error::refused(
+            "the volume is encrypted with BitLocker",
+            "unlock it first: on a Windows rescue machine `manage-bde -unlock X: -RecoveryPassword ...` then `manage-bde -off X:`, or on Linux with dislocker, and give coldfix the decrypted volume",
+        ))),
+        Content::Refs => Some(Err(Error::unsupported(
+            "the volume is ReFS, which coldfix does not read",
+            "mount it on a Windows rescue machine",
+        ))),
+        _ => None,
+    }
+}
+
+/// The path as the journal stores it: absolute, links resolved, so that the same target is recognised from
+/// any working folder.
+fn absolute(path: &Path) -> String {
+    path.canonicalize()
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}

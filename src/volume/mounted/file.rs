@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The host's side of one file: opened so that no link is followed and no pipe waited for, and read to a limit.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The whole content of the file at `path`, and the handle it was read through. An error when it is longer
+/// than `limit` bytes, no plain file, or not of one length from beginning to end.
+pub(super) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, File)> {
+    let (file, len) = open(path)?;
+    if len > limit {
+        return Err(crate::volume::path::too_long(
+            &path.display().to_string(),
+            len,
+            limit,
+        ));
+    }
+    let doing = || format!("reading {}", path.display());
+    let mut content = Vec::new();
+    usize::try_from(len)
+        .map_err(std::io::Error::other)
+        .and_then(|len| {
+            content
+                .try_reserve_exact(len)
+                .map_err(std::io::Error::other)
+        })
+        .map_err(Error::io(format!(
+            "making room for {len} bytes of {}",
+            path.display()
+        )))?;
+    // One byte more tells of a file that grows meanwhile.
+    (&file)
+        .take(len.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(Error::io(doing()))?;
+    if u64::try_from(content.len()) != Ok(len) {
+        return Err(Error::refused(
+            format!("{} changed its length while it was read", path.display()),
+            "close whatever else uses the folder and run the command again",
+        ));
+    }
+    Ok((content, file))
+}
+
+/// The first `len` bytes of the file at `path`, or all of it where it is shorter.
+pub(super) fn read_start(path: &Path, len: usize) -> Result<Vec<u8>> {
+    let (file, _) = open(path)?;
+    let mut content = Vec::new();
+    file.take(u64::try_from(len).unwrap_or(u64::MAX))
+        .read_to_end(&mut content)
+        .map_err(Error::io(format!("reading {}", path.display())))?;
+    Ok(content)
+}
+
+/// Opens the plain file at `path` for reading; its length is in bytes. The walk has looked at it before, but
+/// what lies there may have become something else.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let doing = || format!("opening {}", path.display());
+    let file = open_plainly(path).map_err(Error::io(doing()))?;
+    let metadata = file.metadata().map_err(Error::io(doing()))?;
+    if !metadata.is_file() {
+        return Err(Error::unsupported(
+            format!("{} is not a plain file", path.display()),
+            "check that the path names the file you mean",
+        ));
+    }
+    Ok((file, metadata.len()))
+}
+
+#[cfg(unix)]
+fn open_plainly(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+#[cfg(not(unix))]
+fn open_plainly(path: &Path) -> std::io::Result<File> {
+    File::open(path)
+}
+
+/// What [`check_mounted_for_writing`] can be asked about.
+pub(super) trait OnFileSystem {
+    /// Whether the file system is mounted read-only. `false` where the host cannot be asked.
+    fn is_mounted_read_only(&self) -> std::io::Result<bool>;
+}
+
+impl OnFileSystem for Path {
+    fn is_mounted_read_only(&self) -> std::io::Result<bool> {
+        #[cfg(unix)]
+        let answer = read_only(&rustix::fs::statvfs(self)?);
+        #[cfg(not(unix))]
+        let answer = false;
+        Ok(answer)
+    }
+}
+
+impl OnFileSystem for File {
+    fn is_mounted_read_only(&self) -> std::io::Result<bool> {
+        #[cfg(unix)]
+        let answer = read_only(&rustix::fs::fstatvfs(self)?);
+        #[cfg(not(unix))]
+        let answer = false;
+        Ok(answer)
+    }
+}
+
+#[cfg(unix)]
+fn read_only(answer: &rustix::fs::StatVfs) -> bool {
+    answer
+        .f_flag
+        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+}
+
+/// Refuses when the file system of the folder or file is mounted read-only.
+pub(super) fn check_mounted_for_writing(place: &(impl OnFileSystem + ?Sized)) -> Result<()> {
+    let read_only = place
+        .is_mounted_read_only()
+        .map_err(Error::io("asking how the folder is mounted"))?;
+    if !read_only {
+        return Ok(());
+    }
+    Err(Error::refused(
+        "the folder is mounted read-only",
+        "unmount it and mount it again for writing (`mount -o rw`). If it was not you who mounted it \
+         read-only: ntfs-3g and the kernel do so with a volume that Windows did not leave in order; start \
+         this Windows and shut it down fully first",
+    ))
+}

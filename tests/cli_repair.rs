@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The whole road as a user goes it: diagnose, repair, ask foreign programs, repair again, undo.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use support::foreign::{self, Reader};
+
+const SYSTEM: &str = "Windows/System32/config/SYSTEM";
+const LISTENER: &str = r"Control\Terminal Server\WinStations\RDP-Tcp";
+/// The whole cure of the broken server. The moved port needs to be named: it is somebody's setting.
+const REPAIR: [&str; 10] = [
+    "repair", "--fix", "tls", "--fix", "nla", "--fix", "services", "--fix", "rdp-port", "--yes",
+];
+const DRY_RUN: [&str; 10] = [
+    "repair",
+    "--fix",
+    "tls",
+    "--fix",
+    "nla",
+    "--fix",
+    "services",
+    "--fix",
+    "rdp-port",
+    "--dry-run",
+];
+const TLS: &str = r"Control\SecurityProviders\SCHANNEL\Protocols\TLS 1.2\Server";
+
+fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
+    support::coldfix(state)
+        .arg(arguments[0])
+        .arg(target)
+        .args(&arguments[1..])
+        .output()
+        .expect("run coldfix")
+}
+
+#[track_caller]
+fn ends(output: &Output, code: i32) -> String {
+    let shown = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{shown}");
+    shown
+}
+
+/// The last line of standard output stands alone and fits a remote runner's tail.
+#[track_caller]
+fn check_summary(output: &Output) {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let last = text.lines().last().unwrap_or_default();
+    assert!(
+        !last.trim().is_empty() && last.chars().count() <= 200,
+        "the summary is {last:?}"
+    );
+}
+
+/// Takes the SYSTEM hive out of a disk with sleuthkit.
+fn extract(disk: &Path, offset: u64, folder: &Path, path: &str) -> PathBuf {
+    let hive = folder.join("extracted-SYSTEM");
+    std::fs::write(&hive, foreign::icat(disk, offset, path)).unwrap();
+    hive
+}
+
+fn dword(hive: &Path, set: &str, key: &str, name: &str) -> Option<u32> {
+    foreign::hivex_value(hive, &format!("{set}\\{key}"), name).map(|value| value.dword())
+}
+
+/// The four faults of the broken server are gone from one control set.
+#[track_caller]
+fn check_repaired(hive: &Path, set: &str) {
+    assert_eq!(dword(hive, set, TLS, "Enabled"), Some(1));
+    assert_ne!(dword(hive, set, TLS, "DisabledByDefault"), Some(1));
+    assert_eq!(dword(hive, set, LISTENER, "UserAuthentication"), Some(1));
+    assert_eq!(dword(hive, set, LISTENER, "PortNumber"), Some(3389));
+    assert_eq!(dword(hive, set, r"Services\TermService", "Start"), Some(3));
+}
+
+/// Diagnose, repair, judge with foreign readers, repair again, undo: on every kind of disk.
+fn whole_road(name: &str, offset: u64, path: &str, sets: &[&str]) {
+    if !Reader::Hivex.available() || !support::require("icat") {
+        return;
+    }
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(disk) = support::fixture(name, folder.path()) else {
+        return;
+    };
+    let original = support::sha256(&disk);
+    let before = extract(&disk, offset, folder.path(), path);
+    let old = foreign::dump(Reader::Hivex, &before);
+
+    let output = coldfix(state.path(), &["diagnose"], &disk);
+    ends(&output, 1);
+    check_summary(&output);
+    assert_eq!(support::sha256(&disk), original, "diagnose writes nothing");
+
+    ends(&coldfix(state.path(), &DRY_RUN, &disk), 0);
+    assert_eq!(support::sha256(&disk), original, "a dry run writes nothing");
+
+    let output = coldfix(state.path(), &REPAIR, &disk);
+    let text = ends(&output, 0);
+    check_summary(&output);
+    assert!(text.contains("coldfix undo"), "prints how to undo: {text}");
+
+    let hive = extract(&disk, offset, folder.path(), path);
+    for set in sets {
+        check_repaired(&hive, set);
+    }
+    let new = foreign::dump(Reader::Hivex, &hive);
+    for difference in foreign::differences(&old, &new) {
+        assert!(
+            ["TLS 1.2", "RDP-Tcp", "TermService"]
+                .iter()
+                .any(|part| difference.contains(part)),
+            "changed what it should not: {difference}"
+        );
+    }
+    let top = |dump: &foreign::Dump| {
+        dump.keys()
+            .filter(|key| !key.contains('\\'))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(top(&old), top(&new), "no control set is invented");
+    let listener = format!("{}\\{LISTENER}", sets[0]);
+    let export = foreign::reged_export(&hive, &listener);
+    assert!(
+        export.contains("\"PortNumber\"=dword:00000d3d"),
+        "reged agrees"
+    );
+
+    let repaired = support::sha256(&disk);
+    ends(&coldfix(state.path(), &["diagnose"], &disk), 0);
+    ends(&coldfix(state.path(), &REPAIR, &disk), 0);
+    assert_eq!(
+        support::sha256(&disk),
+        repaired,
+        "a second repair writes nothing"
+    );
+    ends(&coldfix(state.path(), &["log"], &disk), 0);
+
+    ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
+    assert_eq!(
+        support::sha256(&disk),
+        original,
+        "undo gives every bit back"
+    );
+}
+
+#[test]
+fn a_bare_volume_with_names_in_other_letters() {
+    whole_road(
+        "bare-broken.raw",
+        0,
+        "WINDOWS/system32/Config/SYSTEM",
+        &["ControlSet001"],
+    );
+}
+
+#[test]
+fn a_gpt_disk() {
+    whole_road("gpt-broken.raw", 36 << 20, SYSTEM, &["ControlSet001"]);
+}
+
+#[test]
+fn a_gpt_disk_whose_primary_table_is_bad() {
+    whole_road("gpt-bad-primary.raw", 36 << 20, SYSTEM, &["ControlSet001"]);
+}
+
+#[test]
+fn a_gpt_disk_of_4096_byte_sectors() {
+    whole_road("gpt-4096.raw", 36 << 20, SYSTEM, &["ControlSet001"]);
+}
+
+#[test]
+fn two_control_sets() {
+    whole_road(
+        "gpt-two-sets.raw",
+        36 << 20,
+        SYSTEM,
+        &["ControlSet001", "ControlSet002"],
+    );
+}
+
+#[test]
+fn an_mbr_disk() {
+    whole_road("mbr-broken.raw", 9 << 20, SYSTEM, &["ControlSet001"]);
+}
+
+#[test]
+fn a_logical_volume() {
+    whole_road("mbr-logical.raw", 10 << 20, SYSTEM, &["ControlSet001"]);
+}
+
+#[test]
+fn a_fixed_vhd() {
+    whole_road("vhd-broken.vhd", 36 << 20, SYSTEM, &["ControlSet001"]);
+}
+
+/// The backup table is used, and that it was is said.
+#[test]
+fn a_bad_primary_table_is_reported() {
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(disk) = support::fixture("gpt-bad-primary.raw", folder.path()) else {
+        return;
+    };
+    let text = ends(&coldfix(state.path(), &["inspect"], &disk), 0);
+    assert!(text.to_lowercase().contains("backup"), "{text}");
+}
+
+#[test]
+fn a_healthy_disk_gets_no_write() {
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(disk) = support::fixture("bare-healthy.raw", folder.path()) else {
+        return;
+    };
+    let original = support::sha256(&disk);
+    let output = coldfix(state.path(), &["diagnose"], &disk);
+    ends(&output, 0);
+    check_summary(&output);
+    let output = coldfix(state.path(), &["repair", "--yes"], &disk);
+    ends(&output, 0);
+    check_summary(&output);
+    assert_eq!(support::sha256(&disk), original);
+}
+
+/// A folder where a volume is mounted: every broken text is found, and what was repaired is undone to the bit.
+#[test]
+fn every_broken_text_is_found_in_a_folder() {
+    // (folder, the finding's severity makes diagnose end with 1)
+    let found = [
+        "tls12-off",
+        "rdp-denied",
+        "rdp-denied-value-missing",
+        "rdp-denied-by-policy",
+        "rdp-drained",
+        "rdp-port-3390",
+        "nla-out-of-range",
+        "security-layer-out-of-range",
+        "encryption-level-out-of-range",
+        "listener-off",
+        "listener-missing",
+        "services-disabled",
+        "termservice-disabled",
+        "termservice-missing",
+        "firewall-rule-inactive",
+        "firewall-rule-lost",
+    ];
+    let names: Vec<String> = found.iter().map(|name| format!("folder/{name}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let Some(made) = support::fixtures(&names) else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    for name in names {
+        let (folder, state) = (support::temporary(), support::temporary());
+        let target = folder.path().join("disk");
+        support::copy(&made.join(name), &target);
+        let original = support::sha256_tree(&target);
+        let diagnosed = coldfix(state.path(), &["diagnose"], &target);
+        if diagnosed.status.code() != Some(1) {
+            wrong.push(format!("{name}: diagnose {:?}", diagnosed.status));
+            continue;
+        }
+        // What cannot be repaired (a missing key), or needs a decision (a moved port, a listener bound to one adapter), remains: 1. All else must be healthy afterwards.
+        let repaired = coldfix(state.path(), &["repair", "--yes"], &target);
+        let expected = if (name.ends_with("-missing") && !name.contains("value"))
+            || name.ends_with("rdp-port-3390")
+            || name.ends_with("listener-off")
+        {
+            1
+        } else {
+            0
+        };
+        if repaired.status.code() != Some(expected) {
+            wrong.push(format!("{name}: repair {repaired:?}"));
+            continue;
+        }
+        if support::sha256_tree(&target) != original {
+            let undone = coldfix(state.path(), &["undo", "--yes"], &target);
+            if undone.status.code() != Some(0) || support::sha256_tree(&target) != original {
+                wrong.push(format!("{name}: undo {undone:?}"));
+            }
+        } else if expected == 0 {
+            wrong.push(format!("{name}: said it was repaired and changed nothing"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A dirty hive of a real Windows 10, with its logs, on a GPT disk: the procedure of Microsoft's article.
+#[test]
+fn a_real_hive_with_its_logs() {
+    let Some(packed) = support::data("hives/system-w10-dirty.xz") else {
+        return;
+    };
+    if !Reader::ALL.into_iter().all(Reader::available) || !support::require("icat") {
+        return;
+    }
+    let (folder, state) = (support::temporary(), support::temporary());
+    if support::fixtures(&["bare-healthy.raw"]).is_none() {
+        return;
+    }
+    let unpack = |ending: &str| {
+        let target = folder.path().join(format!("SYSTEM{ending}"));
+        let source = packed.with_file_name(format!("system-w10-dirty{ending}.xz"));
+        std::fs::write(&target, support::unxz(&source)).unwrap();
+        target
+    };
+    let (system, log1, log2) = (unpack(""), unpack(".LOG1"), unpack(".LOG2"));
+    support::run(
+        support::program("/usr/bin/python3")
+            .arg(support::root().join("scripts/make-fixtures"))
+            .arg(folder.path())
+            .arg("--system")
+            .arg(&system)
+            .arg("--log1")
+            .arg(&log1)
+            .arg("--log2")
+            .arg(&log2),
+    );
+    let disk = folder.path().join("real.raw");
+    let original = support::sha256(&disk);
+
+    let text = ends(&coldfix(state.path(), &["diagnose"], &disk), 1);
+    assert!(
+        text.contains("fDenyTSConnections"),
+        "names the evidence: {text}"
+    );
+    assert_eq!(support::sha256(&disk), original);
+
+    ends(
+        &coldfix(
+            state.path(),
+            &["repair", "--preset", "azure-internal-error", "--yes"],
+            &disk,
+        ),
+        0,
+    );
+    let hive = extract(&disk, 36 << 20, folder.path(), SYSTEM);
+    for version in ["1.0", "1.1", "1.2"] {
+        let key = format!(
+            r"ControlSet001\Control\SecurityProviders\SCHANNEL\Protocols\TLS {version}\Server"
+        );
+        for reader in Reader::ALL {
+            let value = foreign::value(reader, &hive, &key, "Enabled");
+            assert_eq!(
+                value.map(|value| value.dword()),
+                Some(1),
+                "{reader:?} on TLS {version}"
+            );
+        }
+    }
+    let nla = format!("ControlSet001\\{LISTENER}");
+    for reader in Reader::ALL {
+        let value = foreign::value(reader, &hive, &nla, "UserAuthentication");
+        assert_eq!(
+            value.map(|value| value.dword()),
+            Some(1),
+            "{reader:?} on NLA"
+        );
+    }
+    assert!(
+        foreign::dump_key(Reader::Hivex, &hive, "ControlSet002").is_empty(),
+        "no control set is invented"
+    );
+
+    let query = support::coldfix(state.path())
+        .args(["reg", "query"])
+        .arg(&disk)
+        .args([
+            &format!(r"HKLM\SYSTEM\CurrentControlSet\{LISTENER}"),
+            "-v",
+            "UserAuthentication",
+        ])
+        .output()
+        .unwrap();
+    assert!(ends(&query, 0).contains("0x1"), "reg query agrees");
+
+    let repaired = support::sha256(&disk);
+    ends(
+        &coldfix(
+            state.path(),
+            &["repair", "--preset", "azure-internal-error", "--yes"],
+            &disk,
+        ),
+        0,
+    );
+    assert_eq!(
+        support::sha256(&disk),
+        repaired,
+        "a second repair writes nothing"
+    );
+
+    ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
+    assert_eq!(
+        support::sha256(&disk),
+        original,
+        "undo gives every bit back"
+    );
+}
