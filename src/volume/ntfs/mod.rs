@@ -14,9 +14,9 @@
 //! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
-//! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute list
-//! (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and never
-//! ends on an index whose blocks point to each other. The tests show all three.
+//! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
+//! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
+//! never ends on an index whose blocks point to each other. The tests show all three.
 
 mod compression;
 mod format;
@@ -103,7 +103,14 @@ impl Volume for NtfsVolume {
     }
 
     fn second_reader_agrees(&self, path: &str, content: &[u8]) -> Option<bool> {
-        second_reader::agrees(&self.tree.mft.device, path, content)
+        // The crate shows what is in the clusters also where the file was never written.
+        let node = self.tree.resolve(path).ok()??;
+        let stream = self.tree.content(path, &node).ok()?;
+        if !stream.is_all_initialised() {
+            return None;
+        }
+        let record = node.record.number();
+        second_reader::agrees(&self.tree.mft.device, path, record, content)
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {

@@ -132,6 +132,14 @@ impl Stream {
         }
     }
 
+    /// Every byte of the content was written once.
+    pub(super) fn is_all_initialised(&self) -> bool {
+        match &self.content {
+            Content::Resident(_) => true,
+            Content::NonResident { sizes, .. } => sizes.initialised == sizes.data,
+        }
+    }
+
     /// Fills `buffer` from `offset` (bytes), which must all lie inside the content.
     pub(super) fn read_at(&self, mft: &Mft, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
