@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Network Level Authentication: catalogue rows 10 and 11.
+//! Network Level Authentication.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Whether Remote Desktop is switched on: catalogue rows 1 to 5.
+//! Whether Remote Desktop is switched on.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The listener `WinStations\RDP-Tcp`: catalogue rows 6, 7, 9, 12, 13, 15, 28 and 29.
+//! The listener `WinStations\RDP-Tcp`.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;

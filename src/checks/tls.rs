@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The server side of TLS in Schannel: catalogue rows 31 to 34.
+//! The server side of TLS in Schannel.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};

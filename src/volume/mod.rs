@@ -8,7 +8,7 @@ pub mod mounted;
 pub mod ntfs;
 mod path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -92,7 +92,7 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 /// Says why Windows may be hibernated on a volume whose `hiberfil.sys` begins with `header`; `None` when it
 /// is not. `header` holds the first `header_len` bytes, or the whole file where it is shorter.
 ///
-/// Source: formats/ntfs-write.md, section 1: `hibr` is a live image, zeros and `wake` are none. A shorter
+/// Source: ntfs-3g (volume.c): `hibr` is a live image, zeros and `wake` are none. A shorter
 /// file comes from a hibernation on another volume (ntfs-3g's rule); what is unknown counts as hibernated.
 fn hibernation(header: &[u8], header_len: usize) -> Option<String> {
     let magic = crate::bytes::array::<4>(header, 0);
@@ -107,4 +107,13 @@ fn hibernation(header: &[u8], header_len: usize) -> Option<String> {
             other.unwrap_or_default().escape_ascii()
         )),
     }
+}
+
+/// The refusal to write a volume that [`hibernation`] says is in use by a sleeping Windows.
+fn hibernated(how: &str) -> Error {
+    Error::refused(
+        format!("Windows is hibernated on this volume or was shut down with fast start-up: {how}"),
+        "start this Windows and shut it down fully (`shutdown /s /t 0`, after `powercfg /h off` or with fast \
+         start-up switched off); whatever is written before that is lost or does damage when it resumes",
+    )
 }

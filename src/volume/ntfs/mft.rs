@@ -10,7 +10,7 @@
 //!                         -> $ATTRIBUTE_LIST -> record 15, 16, ... -> $DATA, next extents
 //! ```
 //!
-//! Source: formats/ntfs-write.md, sections 4, 4.3 and 12. $MFTMirr is compared before writing, never read
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. $MFTMirr is compared before writing, never read
 //! from in place of $MFT.
 
 use std::sync::Arc;

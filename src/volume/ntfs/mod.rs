@@ -10,7 +10,7 @@
 //! write         overwriting in place
 //! ```
 //!
-//! Source: formats/ntfs-write.md. Not handled: allocating, freeing or moving clusters, creating and deleting
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
 //! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was

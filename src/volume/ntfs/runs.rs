@@ -6,7 +6,7 @@
 //! F = 0: a hole (sparse).  A byte 00 ends the list.
 //! ```
 //!
-//! Source: formats/ntfs-write.md, section 4.2. A list is accepted only when it covers exactly the clusters
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. A list is accepted only when it covers exactly the clusters
 //! that its attribute header promises and stays inside the volume. That two files share no cluster is
 //! the volume checker's business; that one file does not map a cluster twice is checked before writing.
 

@@ -7,7 +7,7 @@
 //!   .. allocated size     slack, never shown
 //! ```
 //!
-//! Source: formats/ntfs-write.md, sections 4.1 to 4.3 and 5. Compressed streams are read by
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Compressed streams are read by
 //! [`super::compression`]; encrypted ones cannot be.
 
 use std::sync::Arc;
