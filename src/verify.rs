@@ -7,6 +7,8 @@
 //! come back. Our own structural checks have accepted a hive and walked a volume before those crates see them, because
 //! both panic on some damaged input.
 
+use std::collections::HashSet;
+
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
 use crate::hive::log::State;
@@ -60,33 +62,68 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
             ));
         }
     }
-    for (position, step) in steps.iter().enumerate() {
-        // The last edit of a place decides what is there; a deleted key takes along what was set below.
-        let later = steps.get(position.saturating_add(1)..).unwrap_or_default();
-        if later.iter().any(|other| overrules(&other.edit, &step.edit)) {
-            continue;
+    // The last edit of a place decides what is there. So from the last one back, and past what a later one
+    // has overruled.
+    let mut later = Later::default();
+    for step in steps.iter().rev() {
+        if !later.overrules(&step.edit) {
+            read_back(&found, &step.edit)?;
         }
-        read_back(&found, &step.edit)?;
+        later.add(&step.edit);
     }
     Ok(())
 }
 
-fn overrules(later: &Edit, earlier: &Edit) -> bool {
-    if later.hive() != earlier.hive() {
-        return false;
-    }
-    let (later_key, earlier_key) = (later.key().to_lowercase(), earlier.key().to_lowercase());
-    match later {
-        // A key made again after its deletion is there.
-        Edit::CreateKey { .. } => {
-            matches!(earlier, Edit::DeleteKey { .. })
-                && (later_key == earlier_key || later_key.starts_with(&format!("{earlier_key}\\")))
+/// What the edits after the one at hand have done, with names in lower case.
+#[derive(Debug, Default)]
+struct Later {
+    /// Values that were set or deleted: hive, key, name.
+    values: HashSet<(HiveName, String, String)>,
+    /// Keys that were deleted, with everything below them.
+    deleted: HashSet<(HiveName, String)>,
+    /// Keys that were made, and the keys above them: there again, if an earlier edit deleted them.
+    there: HashSet<(HiveName, String)>,
+}
+
+impl Later {
+    fn overrules(&self, edit: &Edit) -> bool {
+        let hive = edit.hive();
+        let key = edit.key().to_lowercase();
+        if with_parents(&key).any(|key| self.deleted.contains(&(hive, key.to_owned()))) {
+            return true;
         }
-        Edit::DeleteKey { .. } => {
-            earlier_key == later_key || earlier_key.starts_with(&format!("{later_key}\\"))
+        match edit {
+            Edit::CreateKey { .. } => false,
+            Edit::DeleteKey { .. } => self.there.contains(&(hive, key)),
+            Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
+                self.values.contains(&(hive, key, name.to_lowercase()))
+            }
         }
-        _ => later.location().eq_ignore_ascii_case(&earlier.location()),
     }
+
+    fn add(&mut self, edit: &Edit) {
+        let hive = edit.hive();
+        let key = edit.key().to_lowercase();
+        match edit {
+            Edit::CreateKey { .. } => {
+                let keys = with_parents(&key).map(|key| (hive, key.to_owned()));
+                self.there.extend(keys);
+            }
+            Edit::DeleteKey { .. } => {
+                self.deleted.insert((hive, key));
+            }
+            Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
+                self.values.insert((hive, key, name.to_lowercase()));
+            }
+        }
+    }
+}
+
+/// A path and those of the keys above it, without the root.
+fn with_parents(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(key), |key| {
+        key.rsplit_once('\\').map(|(parent, _)| parent)
+    })
 }
 
 fn read_back(installation: &Installation, edit: &Edit) -> Result<()> {

@@ -232,13 +232,26 @@ impl Session {
 
     /// The command that takes an operation back, as the user can type it.
     pub(super) fn undo_command(&self, id: &str) -> String {
-        let mut command = format!("coldfix undo {}", self.target.path.display());
+        let mut command = format!("coldfix undo {}", quoted(&self.target.path));
         if let Some(dir) = &self.writing.journal_dir {
-            command.push_str(&format!(" --journal-dir {}", dir.display()));
+            command.push_str(&format!(" --journal-dir {}", quoted(dir)));
         }
         command.push(' ');
         command.push_str(id);
         command
+    }
+}
+
+/// A path as a shell takes it: in quotes where it holds more than letters, figures and a few signs.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || r"/\:._-+,=@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else if cfg!(windows) {
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

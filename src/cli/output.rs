@@ -58,6 +58,16 @@ impl Output {
         }
     }
 
+    /// Says something beside the result: between the lines for a person, on standard error where a
+    /// program reads the result.
+    pub(super) fn remark(&mut self, text: &str) -> Result<()> {
+        if self.is_text() {
+            return self.text(text);
+        }
+        warn(text);
+        Ok(())
+    }
+
     /// Writes bytes as they are.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.file {
@@ -106,6 +116,11 @@ impl Output {
             None => Ok(()),
         }
     }
+}
+
+/// Says something on standard error. Nothing is left to tell when that is gone.
+pub(super) fn warn(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
 /// A reader that has seen enough closes the pipe; that is no failure of ours.

@@ -10,8 +10,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::operation::Session;
-use super::output::{Output, write_file};
-use super::{Common, HEALTHY, Writing};
+use super::output::{Output, warn, write_file};
+use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::device::Access;
 use crate::edit::{Edit, HexBytes, HiveName, hex_digits, utf16_with_terminator};
 use crate::error::{Error, Result};
@@ -47,7 +47,12 @@ struct Query {
     /// Such as 'HKLM\SYSTEM\CurrentControlSet\Services\TermService'
     key: String,
     /// Only this value
-    #[arg(short = 'v', value_name = "NAME", conflicts_with = "ve")]
+    #[arg(
+        short = 'v',
+        value_name = "NAME",
+        allow_hyphen_values = true,
+        conflicts_with = "ve"
+    )]
     value: Option<String>,
     /// Only the default value
     #[arg(long)]
@@ -64,7 +69,12 @@ struct Add {
     /// The key; it is made when it is not there
     key: String,
     /// The value's name
-    #[arg(short = 'v', value_name = "NAME", conflicts_with = "ve")]
+    #[arg(
+        short = 'v',
+        value_name = "NAME",
+        allow_hyphen_values = true,
+        conflicts_with = "ve"
+    )]
     value: Option<String>,
     /// The default value
     #[arg(long)]
@@ -92,7 +102,7 @@ struct Delete {
     /// The key
     key: String,
     /// Only this value
-    #[arg(short = 'v', value_name = "NAME", conflicts_with_all = ["ve", "va"])]
+    #[arg(short = 'v', value_name = "NAME", allow_hyphen_values = true, conflicts_with_all = ["ve", "va"])]
     value: Option<String>,
     /// Only the default value
     #[arg(long, conflicts_with = "va")]
@@ -230,6 +240,9 @@ struct KeyReport {
 #[derive(Serialize)]
 struct ValueReport {
     name: String,
+    /// The name's UTF-16LE bytes, where no text is the same and `name` is only its description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_utf16: Option<HexBytes>,
     #[serde(rename = "type")]
     kind: String,
     text: String,
@@ -239,8 +252,12 @@ struct ValueReport {
 impl ValueReport {
     fn new(found: &Value<'_>) -> Result<ValueReport> {
         let data = found.data()?;
+        let name = found.name();
+        let exact = value::exact_name(name).is_some();
         Ok(ValueReport {
-            name: found.name().to_string_lossy(),
+            name: value::name_text(name),
+            name_utf16: (!exact)
+                .then(|| HexBytes(name.units().flat_map(u16::to_le_bytes).collect())),
             kind: value::type_name(found.kind()),
             text: value::display(found.kind(), &data),
             data: HexBytes(data.into_owned()),
@@ -266,7 +283,7 @@ fn run_query(common: &Common, query: &Query, output: &mut Output) -> anyhow::Res
         let report = report_key(&key, path, wanted)?;
         if query.recursive {
             for subkey in key.subkeys()?.into_iter().rev() {
-                let below = format!("{}\\{}", report.path, subkey.name().to_string_lossy());
+                let below = format!("{}\\{}", report.path, value::name_text(subkey.name()));
                 pending.push((subkey, below));
             }
         }
@@ -279,6 +296,7 @@ fn run_query(common: &Common, query: &Query, output: &mut Output) -> anyhow::Res
     }
     if output.is_text() {
         output.text(&print_query(&reports, query, &place))?;
+        warn(&unprintable_names(&reports));
     } else {
         output.json(&QueryReport {
             schema: "coldfix.registry/1",
@@ -298,7 +316,7 @@ fn report_key(key: &Key<'_>, path: String, wanted: Option<&str>) -> Result<KeyRe
         subkeys: key
             .subkeys()?
             .iter()
-            .map(|subkey| format!("{path}\\{}", subkey.name().to_string_lossy()))
+            .map(|subkey| format!("{path}\\{}", value::name_text(subkey.name())))
             .collect(),
         path,
     })
@@ -311,20 +329,25 @@ fn print_query(reports: &[KeyReport], query: &Query, place: &Place) -> String {
     for report in reports {
         // A key without values has no line of its own, unless the whole tree is listed.
         if !report.values.is_empty() || query.recursive {
-            out.push_str(&format!("\n{}\n", report.path));
+            out.push_str(&format!("\n{}\n", value::printable(&report.path)));
             for value in &report.values {
                 let name = if value.name.is_empty() {
                     "(Default)"
                 } else {
                     &value.name
                 };
-                out.push_str(&format!("    {name}    {}    {}\n", value.kind, value.text));
+                out.push_str(&format!(
+                    "    {}    {}    {}\n",
+                    value::printable(name),
+                    value.kind,
+                    value::printable(&value.text)
+                ));
             }
         }
         if !query.recursive && !one_value {
             out.push('\n');
             for subkey in &report.subkeys {
-                out.push_str(&format!("{subkey}\n"));
+                out.push_str(&format!("{}\n", value::printable(subkey)));
             }
         }
     }
@@ -344,6 +367,31 @@ fn print_query(reports: &[KeyReport], query: &Query, place: &Place) -> String {
         ));
     }
     out
+}
+
+/// A note on every name that the text above does not show as it is.
+fn unprintable_names(reports: &[KeyReport]) -> String {
+    let shown = |name: &str| value::printable(name) != name;
+    let mut names: Vec<String> = Vec::new();
+    for report in reports {
+        let values = report
+            .values
+            .iter()
+            .filter(|value| value.name_utf16.is_some() || shown(&value.name))
+            .map(|value| format!("{}\\{}", report.path, value.name));
+        names.extend(values);
+        let below = report.subkeys.iter().filter(|subkey| shown(subkey));
+        names.extend(below.cloned());
+    }
+    names
+        .iter()
+        .map(|name| {
+            format!(
+                "note: {} holds characters that are shown as \\u{{...}}; --format json has them as they are\n",
+                value::printable(name)
+            )
+        })
+        .collect()
 }
 
 fn run_add(common: &Common, mut add: Add, output: &mut Output) -> anyhow::Result<u8> {
@@ -394,10 +442,16 @@ fn typed_data(kind: u32, data: Option<&str>, separator: &str) -> Result<Vec<u8>>
     };
     let number = || -> Option<u64> {
         let text = data.unwrap_or("0").trim();
-        match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(digits) => u64::from_str_radix(digits, 16).ok(),
-            None => text.parse().ok(),
-        }
+        let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) => (digits, 16),
+            None => (text, 10),
+        };
+        // A sign would be taken otherwise.
+        digits
+            .chars()
+            .all(|digit| digit.is_ascii_hexdigit())
+            .then(|| u64::from_str_radix(digits, radix).ok())
+            .flatten()
     };
     let narrow = || number().and_then(|number| u32::try_from(number).ok());
     Ok(match kind {
@@ -415,12 +469,19 @@ fn typed_data(kind: u32, data: Option<&str>, separator: &str) -> Result<Vec<u8>>
             .to_le_bytes()
             .to_vec(),
         value::MULTI_SZ => {
-            let mut bytes: Vec<u8> = data
-                .unwrap_or_default()
-                .split(separator)
-                .filter(|part| !part.is_empty())
-                .flat_map(utf16_with_terminator)
-                .collect();
+            // A separator at the end adds nothing; an empty part would end the list for every reader.
+            let text = data.unwrap_or_default();
+            let mut parts: Vec<&str> = match separator {
+                "" => vec![text],
+                _ => text.split(separator).collect(),
+            };
+            while parts.last().is_some_and(|part| part.is_empty()) {
+                parts.pop();
+            }
+            if parts.iter().any(|part| part.is_empty()) {
+                return Err(wrong("a list without empty parts"));
+            }
+            let mut bytes: Vec<u8> = parts.into_iter().flat_map(utf16_with_terminator).collect();
             bytes.extend([0, 0]);
             bytes
         }
@@ -441,7 +502,7 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
     let place = Place::find(&installation, &delete.key)?;
     let file = installation.registry.required(place.hive)?;
     let key = file.hive.key(&place.key)?.ok_or_else(|| place.missing())?;
-    let value = |name: String| Edit::DeleteValue {
+    let value_edit = |name: String| Edit::DeleteValue {
         hive: place.hive,
         key: place.key.clone(),
         name,
@@ -455,13 +516,19 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
         if key.value(&name)?.is_none() {
             return Err(place.missing().into());
         }
-        vec![value(name)]
+        vec![value_edit(name)]
     } else if delete.va {
-        let values = key.values()?;
-        values
-            .iter()
-            .map(|found| value(found.name().to_string_lossy()))
-            .collect()
+        let mut edits = Vec::new();
+        for found in key.values()? {
+            let name = value::exact_name(found.name()).ok_or_else(|| {
+                Error::unsupported(
+                    format!("the value {} has a name that is no text", found.name()),
+                    "name the other values one by one; deleting the whole key takes this one along",
+                )
+            })?;
+            edits.push(value_edit(name));
+        }
+        edits
     } else if place.key.is_empty() {
         return Err(Error::refused(
             format!("{} is the root of a hive", place.hive.mount_point()),
@@ -496,12 +563,43 @@ fn run_export(common: &Common, arguments: &Export, output: &mut Output) -> anyho
         )
         .into());
     }
-    let text = export(&key, &place.hive.full_path(&place.key))?;
+    let exported = export(&key, &place.hive.full_path(&place.key))?;
     let mut bytes = vec![0xff, 0xfe];
-    bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+    bytes.extend(exported.text.encode_utf16().flat_map(u16::to_le_bytes));
     write_file(&arguments.file, &bytes)?;
-    output.text("The operation completed successfully.\n")?;
-    Ok(HEALTHY)
+    for place in &exported.left_out {
+        warn(&format!(
+            "left out: {}: a .reg file cannot hold its name\n",
+            value::printable(place)
+        ));
+    }
+    if !output.is_text() {
+        output.json(&ExportReport {
+            schema: "coldfix.registry-export/1",
+            file: arguments.file.display().to_string(),
+            left_out: &exported.left_out,
+        })?;
+    } else if exported.left_out.is_empty() {
+        output.text("The operation completed successfully.\n")?;
+    } else {
+        output.text(&format!(
+            "{}: written, but {} left out: see the names on standard error\n",
+            arguments.file.display(),
+            text::count(exported.left_out.len() as u64, "name")
+        ))?;
+    }
+    Ok(if exported.left_out.is_empty() {
+        HEALTHY
+    } else {
+        FINDINGS
+    })
+}
+
+#[derive(Serialize)]
+struct ExportReport<'a> {
+    schema: &'static str,
+    file: String,
+    left_out: &'a [String],
 }
 
 fn run_import(common: &Common, import: &Import, output: &mut Output) -> anyhow::Result<u8> {
@@ -513,7 +611,6 @@ fn run_import(common: &Common, import: &Import, output: &mut Output) -> anyhow::
         let list: Vec<String> = file
             .skipped
             .iter()
-            .take(20)
             .map(|skipped| format!("line {}: {}", skipped.line, skipped.why))
             .collect();
         let list = format!("{}: {}", import.file.display(), list.join("; "));
@@ -524,40 +621,41 @@ fn run_import(common: &Common, import: &Import, output: &mut Output) -> anyhow::
             )
             .into());
         }
-        output.text(&format!("passed over: {list}\n"))?;
+        output.remark(&format!("passed over: {list}\n"))?;
     }
     let mut session = Session::open(common, &import.writing, &import.target)?;
     let installation = session.target.installation(common.partition)?;
     let mut edits = Vec::new();
     for action in file.actions {
+        let path = action.path();
+        let elsewhere = HiveName::split(path).is_none();
+        if elsewhere && import.lenient {
+            // Each key once, not once more for every value in it.
+            if matches!(
+                action,
+                RegAction::CreateKey { .. } | RegAction::DeleteKey { .. }
+            ) {
+                output.remark(&format!(
+                    "passed over: {}: in none of the hives of an offline installation\n",
+                    value::printable(path)
+                ))?;
+            }
+            continue;
+        }
+        let Place { hive, key } = Place::find(&installation, path)?;
         edits.push(match action {
-            RegAction::CreateKey { path } => {
-                let Place { hive, key } = Place::find(&installation, &path)?;
-                Edit::CreateKey { hive, key }
-            }
-            RegAction::DeleteKey { path } => {
-                let Place { hive, key } = Place::find(&installation, &path)?;
-                Edit::DeleteKey { hive, key }
-            }
+            RegAction::CreateKey { .. } => Edit::CreateKey { hive, key },
+            RegAction::DeleteKey { .. } => Edit::DeleteKey { hive, key },
             RegAction::SetValue {
-                path,
+                name, kind, data, ..
+            } => Edit::SetValue {
+                hive,
+                key,
                 name,
                 kind,
-                data,
-            } => {
-                let Place { hive, key } = Place::find(&installation, &path)?;
-                Edit::SetValue {
-                    hive,
-                    key,
-                    name,
-                    kind,
-                    data: HexBytes(data),
-                }
-            }
-            RegAction::DeleteValue { path, name } => {
-                let Place { hive, key } = Place::find(&installation, &path)?;
-                Edit::DeleteValue { hive, key, name }
-            }
+                data: HexBytes(data),
+            },
+            RegAction::DeleteValue { name, .. } => Edit::DeleteValue { hive, key, name },
         });
     }
     let name = import
@@ -584,7 +682,7 @@ fn carry_out(
     let mut report = Report::new(&session.target);
     let done = session.carry_out(&mut installation, &steps, command, &mut report, output)?;
     if done.code != HEALTHY {
-        output.text("nothing was written\n")?;
+        output.remark("nothing was written\n")?;
         return Ok(done.code);
     }
     report.operation = done.operation;

@@ -47,6 +47,9 @@ pub(super) fn run(
         None => None,
     };
     let mut session = Session::open(common, &arguments.writing, &arguments.target)?;
+    if let Some(plan) = &saved {
+        plan.check_disk(session.target.disk_id().as_deref())?;
+    }
     let partition = common
         .partition
         .or(saved.as_ref().and_then(|plan| plan.partition));
@@ -58,7 +61,7 @@ pub(super) fn run(
     let findings = checks::diagnose(&facts);
     let (edits, command) = match &saved {
         Some(plan) => {
-            plan.check_unchanged(&installation, session.target.disk_id().as_deref())?;
+            plan.check_unchanged(&installation)?;
             let edits = plan
                 .steps
                 .iter()
@@ -88,7 +91,7 @@ pub(super) fn run(
     let notes_before = report.notes.len();
     let done = session.carry_out(&mut installation, &steps, &command, &mut report, output)?;
     if done.code != HEALTHY {
-        output.text("\nnothing was written\n")?;
+        output.remark("\nnothing was written\n")?;
         return Ok(done.code);
     }
 

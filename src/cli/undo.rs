@@ -47,11 +47,30 @@ pub(super) fn run(
         ))?;
     }
     let Some(locked) = session.locked() else {
-        output.text(&format!("{path}: dry run, nothing was written\n"))?;
+        let (identity, mut sink) = (session.target.identity(), session.target.sink());
+        commit::check_undo(session.dir(), &id, &identity, sink.as_mut())?;
+        let summary = format!(
+            "{path}: dry run, operation {id} can be undone, bit for bit; nothing was written"
+        );
+        if output.is_text() {
+            output.text(&format!("{}\n", text::shorten(&summary)))?;
+        } else {
+            let mut report = Report::new(&session.target);
+            report.notes.push("dry run: nothing was written".to_owned());
+            report.operation = Some(OperationReport {
+                id: None,
+                edits: Vec::new(),
+                ranges: entry.ranges,
+                bytes: entry.bytes,
+                journal: None,
+                verified: true,
+            });
+            output.json(&report)?;
+        }
         return Ok(HEALTHY);
     };
     if !arguments.writing.yes && !ask("Take this operation back?")? {
-        output.text("nothing was written\n")?;
+        output.remark("nothing was written\n")?;
         return Ok(REFUSED);
     }
     let header = session.header(&format!("undo {id}"), None)?;
@@ -115,6 +134,13 @@ fn revert(
         )
         .into());
     }
+    if let Some(undone) = &entry.header.undoes {
+        return Err(Error::refused(
+            format!("operation {id} is itself the undo of {undone}, and holds no edits of its own"),
+            "undo it without --revert, which does that operation again, or make the changes anew",
+        )
+        .into());
+    }
     let steps = entry
         .header
         .edits
@@ -147,7 +173,7 @@ fn revert(
         output,
     )?;
     if done.code != HEALTHY {
-        output.text("nothing was written\n")?;
+        output.remark("nothing was written\n")?;
         return Ok(done.code);
     }
     let taken_back = reverted.steps.len() as u64;
@@ -164,9 +190,14 @@ fn revert(
             output.text(&format!("undo: {}\n", session.undo_command(id)))?;
         }
         output.text(&text::shorten(&format!(
-            "{}: {} taken back, {} left alone",
+            "{}: {} {}taken back, {} left alone",
             session.target.path.display(),
             text::count(taken_back, "edit"),
+            if operation.is_none() && taken_back > 0 {
+                "would be "
+            } else {
+                ""
+            },
             reverted.left_alone.len()
         )))?;
         output.text("\n")?;

@@ -36,7 +36,7 @@ pub use directory::{DamagedJournal, Entry, JournalDir, Listing, LockedDir, Statu
 pub use recover::{Outcome, Recovery, recover};
 pub use store::{HostFolder, Store};
 pub use target::{DeviceTarget, FolderTarget, Target, TargetFile};
-pub use undo::undo;
+pub use undo::{check_undo, undo};
 
 /// What an operation is, for a person and for the programs that read the report. Never holds passwords
 /// or other secrets: the caller leaves them out of `command` and `edits`.

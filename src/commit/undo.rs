@@ -5,7 +5,7 @@
 //! can be undone in its turn, which does the first operation again.
 
 use super::compare::{self, Comparison};
-use super::directory::{Entry, LockedDir, Status};
+use super::directory::{Entry, JournalDir, LockedDir, Status};
 use super::target::Target;
 use super::{Committed, OperationHeader, Progress, Stage, TargetIdentity, apply, commit};
 use crate::device::Patch;
@@ -25,6 +25,32 @@ pub fn undo(
     target: &mut dyn Target,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Committed> {
+    let inverse = prepare(dir, id, &header.target, target, progress)?;
+    let header = OperationHeader {
+        undoes: Some(id.to_owned()),
+        ..header
+    };
+    commit(dir, header, &inverse, target, progress).context(|| format!("undoing operation {id}"))
+}
+
+/// What [`undo`] looks at before it writes, for a dry run: an error is the one that `undo` would end with.
+pub fn check_undo(
+    dir: &JournalDir,
+    id: &str,
+    identity: &TargetIdentity,
+    target: &mut dyn Target,
+) -> Result<()> {
+    prepare(dir, id, identity, target, &mut |_| {}).map(|_| ())
+}
+
+/// Checks that the operation can be taken back; the patches that do so.
+fn prepare(
+    dir: &JournalDir,
+    id: &str,
+    identity: &TargetIdentity,
+    target: &mut dyn Target,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Patch>> {
     let listing = dir.list()?;
     if let Some(damaged) = listing.damaged.into_iter().find(|damaged| damaged.id == id) {
         let context = format!("operation {id} cannot be undone: its journal cannot be read");
@@ -35,21 +61,17 @@ pub fn undo(
         return Err(dir.no_operation(id));
     };
     check_status(&entry)?;
-    check_target(&entry, &header.target)?;
+    check_target(&entry, identity)?;
     let (_, patches) = dir
         .load(id)
         .map_err(|error| error.with_hint(format!("operation {id} cannot be undone"), REVERT))?;
     // The iterator has gone past `entry`: what is left is later.
     for later in operations {
-        check_later(dir, &patches, &later, &header.target)?;
+        check_later(dir, &patches, &later, identity)?;
     }
     let inverse: Vec<Patch> = patches.into_iter().map(invert).collect();
     check_unchanged(id, &inverse, target, progress)?;
-    let header = OperationHeader {
-        undoes: Some(id.to_owned()),
-        ..header
-    };
-    commit(dir, header, &inverse, target, progress).context(|| format!("undoing operation {id}"))
+    Ok(inverse)
 }
 
 const REVERT: &str = "`coldfix undo TARGET ID --revert` takes back the logical edits instead";
@@ -97,7 +119,7 @@ fn check_target(entry: &Entry, identity: &TargetIdentity) -> Result<()> {
 
 /// Operations are undone in the reverse of their order where they touch the same bytes.
 fn check_later(
-    dir: &LockedDir,
+    dir: &JournalDir,
     patches: &[Patch],
     later: &Entry,
     identity: &TargetIdentity,

@@ -110,24 +110,24 @@ impl Plan {
         Ok(plan)
     }
 
-    /// `Err(Refused)` unless the target is still as it was when the plan was made.
-    pub fn check_unchanged(
-        &self,
-        installation: &Installation,
-        disk_id: Option<&str>,
-    ) -> Result<()> {
-        let refused = |what: String| {
-            Error::refused(
-                what,
-                "make the plan again with --dry-run --plan-out, review it, then apply it",
-            )
-        };
-        if self.disk_id.as_deref() != disk_id {
-            return Err(refused(format!(
-                "the plan was made for the disk {}, this is {}",
-                self.disk_id.as_deref().unwrap_or("(a folder)"),
-                disk_id.unwrap_or("(a folder)")
-            )));
+    /// `Err(Refused)` unless the target is the disk, or a folder, that the plan was made for.
+    pub fn check_disk(&self, disk_id: Option<&str>) -> Result<()> {
+        if self.disk_id.as_deref() == disk_id {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "the plan was made for the disk {}, this is {}",
+            self.disk_id.as_deref().unwrap_or("(a folder)"),
+            disk_id.unwrap_or("(a folder)")
+        )))
+    }
+
+    /// `Err(Refused)` unless the installation is still as it was when the plan was made.
+    pub fn check_unchanged(&self, installation: &Installation) -> Result<()> {
+        if self.partition != installation.partition {
+            return Err(refused(
+                "the plan was made for another partition".to_owned(),
+            ));
         }
         if !self
             .windows_directory
@@ -154,6 +154,13 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn refused(what: String) -> Error {
+    Error::refused(
+        what,
+        "make the plan again with --dry-run --plan-out, review it, then apply it",
+    )
 }
 
 /// The hives that steps change.
@@ -314,7 +321,8 @@ fn apply_one(registry: &mut Registry, edit: &Edit, reason: &str, now: u64) -> Re
     }
 }
 
-/// The edits that make a key again with all values and keys below it; `None` when there are too many.
+/// The edits that make a key again with all values and keys below it; `None` when there are too many, or
+/// when a name is no text and an edit could only name another one.
 /// Security descriptors and class names are not part of it: the new keys inherit their parent's.
 fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit>>> {
     let mut edits = Vec::new();
@@ -325,17 +333,22 @@ fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit
             key: path.clone(),
         });
         for value in key.values()? {
+            let Some(name) = value::exact_name(value.name()) else {
+                return Ok(None);
+            };
             edits.push(Edit::SetValue {
                 hive,
                 key: path.clone(),
-                name: value.name().to_string_lossy(),
+                name,
                 kind: value.kind(),
                 data: crate::edit::HexBytes(value.data()?.into_owned()),
             });
         }
         for subkey in key.subkeys()? {
-            let below = format!("{path}\\{}", subkey.name().to_string_lossy());
-            pending.push((subkey, below));
+            let Some(name) = value::exact_name(subkey.name()) else {
+                return Ok(None);
+            };
+            pending.push((subkey, format!("{path}\\{name}")));
         }
         if edits.len() > LARGEST_INVERSE {
             return Ok(None);

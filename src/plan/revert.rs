@@ -57,7 +57,10 @@ enum Verdict {
 
 fn judge(registry: &Registry, step: &Step) -> Verdict {
     if step.inverse.is_empty() {
-        return Verdict::LeaveAlone("the deleted key held too much to be kept as edits".to_owned());
+        return Verdict::LeaveAlone(
+            "the deleted key held too much, or a name that is no text, to be kept as edits"
+                .to_owned(),
+        );
     }
     match &step.edit {
         Edit::SetValue {

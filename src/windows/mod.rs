@@ -11,5 +11,5 @@ pub mod value;
 pub use control_set::{ControlSet, Select};
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
-pub use reg_file::{RegAction, RegFile, SkippedLine, export};
+pub use reg_file::{Export, RegAction, RegFile, SkippedLine, export};
 pub use registry::{Reading, Registry};

@@ -20,7 +20,7 @@ use std::fmt::Write;
 
 use crate::edit::utf16_with_terminator;
 use crate::error::{Error, Result};
-use crate::hive::Key;
+use crate::hive::{Key, Name};
 
 use super::value;
 
@@ -57,6 +57,18 @@ pub enum RegAction {
     },
 }
 
+impl RegAction {
+    /// Full path of the key, as written.
+    pub fn path(&self) -> &str {
+        match self {
+            RegAction::CreateKey { path }
+            | RegAction::DeleteKey { path }
+            | RegAction::SetValue { path, .. }
+            | RegAction::DeleteValue { path, .. } => path,
+        }
+    }
+}
+
 /// A line that Windows would pass over in silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedLine {
@@ -88,7 +100,10 @@ impl RegFile {
         let header = first.trim_start();
         let eight_bit = if header.starts_with("Windows Registry Editor Version 5.00") {
             false
-        } else if header.starts_with("REGEDIT4") && !header.starts_with("REGEDIT4FOO") {
+        } else if header
+            .strip_prefix("REGEDIT4")
+            .is_some_and(|rest| rest.trim().is_empty())
+        {
             true
         } else {
             return Err(Error::unsupported(
@@ -147,6 +162,13 @@ impl Parser<'_> {
             let number = self.next;
             let trimmed = line.trim_start_matches([' ', '\t']);
             if trimmed.is_empty() || trimmed.starts_with([';', '#']) {
+                continue;
+            }
+            if trimmed.contains('\0') {
+                self.skip(
+                    number,
+                    "a NUL character, at which Windows would cut the line",
+                );
                 continue;
             }
             if let Some(inner) = trimmed.strip_prefix('[') {
@@ -231,8 +253,7 @@ impl Parser<'_> {
             (value::BINARY, self.hex_bytes(rest)?)
         } else if let Some(rest) = data.strip_prefix("hex(") {
             let (kind, rest) = rest.split_once("):").ok_or("hex( without \"):\"")?;
-            let kind =
-                u32::from_str_radix(kind, 16).map_err(|_| "a type that is not hexadecimal")?;
+            let kind = hexadecimal(kind).ok_or("a type that is not a hexadecimal number")?;
             let bytes = self.hex_bytes(rest)?;
             (kind, self.widened(kind, bytes))
         } else {
@@ -275,12 +296,11 @@ impl Parser<'_> {
                 if byte.is_empty() && content.is_empty() {
                     continue;
                 }
-                if byte.is_empty() || byte.len() > 2 {
-                    return Err("bytes that are not one or two hexadecimal digits between commas");
-                }
                 bytes.push(
-                    u8::from_str_radix(byte, 16)
-                        .map_err(|_| "bytes that are not hexadecimal digits")?,
+                    hexadecimal(byte)
+                        .filter(|_| byte.len() <= 2)
+                        .and_then(|byte| u8::try_from(byte).ok())
+                        .ok_or("bytes that are not one or two hexadecimal digits between commas")?,
                 );
             }
             if !continued {
@@ -338,31 +358,66 @@ fn only_comment(rest: &str) -> Result<(), &'static str> {
 
 fn dword(rest: &str) -> Result<u32, &'static str> {
     let digits = rest.split(';').next().unwrap_or_default().trim();
-    if digits.is_empty() || digits.len() > 8 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err("a dword that is not one to eight hexadecimal digits");
-    }
-    u32::from_str_radix(digits, 16).map_err(|_| "a dword that is not hexadecimal")
+    hexadecimal(digits).ok_or("a dword that is not one to eight hexadecimal digits")
 }
 
-/// The `.reg` text of a key and everything below it, version 5, with CRLF line ends and without a byte
-/// order mark. `path` is the full path to print for `key`.
-pub fn export(key: &Key<'_>, path: &str) -> Result<String> {
+/// One to eight hexadecimal digits and nothing else: no sign, which `from_str_radix` would take.
+fn hexadecimal(digits: &str) -> Option<u32> {
+    (digits.len() <= 8 && digits.chars().all(|c| c.is_ascii_hexdigit()))
+        .then(|| u32::from_str_radix(digits, 16).ok())
+        .flatten()
+}
+
+/// What [`export`] made of a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// The `.reg` text, version 5, with CRLF line ends and without a byte order mark.
+    pub text: String,
+    /// Full paths of values and keys (with everything below them) that the text does not hold, because
+    /// their names hold a NUL, a line break or an unpaired surrogate, for which the format has no form.
+    pub left_out: Vec<String>,
+}
+
+/// The `.reg` text of a key and everything below it. `path` is the full path to print for `key`.
+pub fn export(key: &Key<'_>, path: &str) -> Result<Export> {
     let mut out = String::from("Windows Registry Editor Version 5.00\r\n\r\n");
+    let mut left_out = Vec::new();
     // Depth first, subkeys in their stored (sorted) order, values in stored order.
     let mut pending = vec![(*key, path.to_owned())];
     while let Some((key, path)) = pending.pop() {
         let _ = write!(out, "[{path}]\r\n");
         for value in key.values()? {
-            let name = value.name().to_string_lossy();
-            export_value(&mut out, &name, value.kind(), &value.data()?);
+            match writable_name(value.name()) {
+                Some(name) => export_value(&mut out, &name, value.kind(), &value.data()?),
+                None => leave_out(&mut out, &mut left_out, &path, value.name()),
+            }
         }
         out.push_str("\r\n");
         for subkey in key.subkeys()?.into_iter().rev() {
-            let below = format!("{path}\\{}", subkey.name().to_string_lossy());
-            pending.push((subkey, below));
+            match writable_name(subkey.name()) {
+                Some(name) => pending.push((subkey, format!("{path}\\{name}"))),
+                None => leave_out(&mut out, &mut left_out, &path, subkey.name()),
+            }
         }
     }
-    Ok(out)
+    let text = out;
+    Ok(Export { text, left_out })
+}
+
+/// The name, if a line of a `.reg` file can hold it.
+fn writable_name(name: Name<'_>) -> Option<String> {
+    value::exact_name(name).filter(|name| !name.contains(['\0', '\r', '\n']))
+}
+
+/// Says in the file, too, that something is missing from it.
+fn leave_out(out: &mut String, left_out: &mut Vec<String>, path: &str, name: Name<'_>) {
+    let place = format!("{path}\\{name}");
+    let _ = write!(
+        out,
+        "; left out, its name cannot be written here: {}\r\n",
+        value::printable(&place)
+    );
+    left_out.push(place);
 }
 
 fn export_value(out: &mut String, name: &str, kind: u32, data: &[u8]) {
@@ -385,7 +440,7 @@ fn export_value(out: &mut String, name: &str, kind: u32, data: &[u8]) {
         } else {
             let _ = write!(line, "hex({kind:x}):");
         }
-        let mut column = line.chars().count();
+        let mut column = line.encode_utf16().count();
         for (position, byte) in data.iter().enumerate() {
             let last = position.saturating_add(1) == data.len();
             let _ = write!(line, "{byte:02x}{}", if last { "" } else { "," });
@@ -402,11 +457,8 @@ fn export_value(out: &mut String, name: &str, kind: u32, data: &[u8]) {
 }
 
 /// A REG_SZ that survives the way through quotes: text, one terminator at its end, no line breaks.
-/// Zero-length data counts as the empty text, as reg.exe has it.
+/// reg.exe writes zero-length data as `""` too, which comes back two bytes longer; ours is `hex(1):`.
 fn plain_text(data: &[u8]) -> Option<String> {
-    if data.is_empty() {
-        return Some(String::new());
-    }
     let text = value::text(data)?;
     let exact = utf16_with_terminator(&text) == data;
     (exact && !text.contains(['\r', '\n'])).then_some(text)
@@ -472,6 +524,10 @@ mod tests {
             "\"a\"=HEX:01",
             "\"a\"=hex:01,,02",
             "\"a\"=hex:012",
+            "\"a\"=hex:+1",
+            "\"a\"=hex(+1):01",
+            "\"a\0b\"=dword:1",
+            "\"a\"=\"b\0c\"",
             "\"a\"=hex:01\\\n  02",
             "\"a\" 1",
             "nonsense",
@@ -482,6 +538,7 @@ mod tests {
         }
         assert!(RegFile::parse(b"Windows Registry Editor Version 4.00\n").is_err());
         assert!(RegFile::parse(b"\nREGEDIT4\n").is_err());
+        assert!(RegFile::parse(b"REGEDIT4X\n").is_err());
     }
 
     #[test]

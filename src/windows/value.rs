@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
+use std::borrow::Cow;
+
 use crate::bytes;
+use crate::hive::Name;
 
 /// Type numbers and names, in the order of `winnt.h`.
 const TYPES: [(u32, &str); 12] = [
@@ -104,6 +107,7 @@ pub fn display(kind: u32, data: &[u8]) -> String {
 pub fn describe(kind: u32, data: &[u8]) -> String {
     const MOST: usize = 160; // ours: one line on a wide terminal
     let shown = display(kind, data);
+    let shown = printable(&shown);
     let mut line = type_name(kind);
     line.push(' ');
     if kind == SZ || kind == EXPAND_SZ {
@@ -115,6 +119,37 @@ pub fn describe(kind: u32, data: &[u8]) -> String {
         let _ = write!(line, " ({} bytes)", data.len());
     }
     line
+}
+
+/// The name as text, or `None` when no text is the same: a name may hold unpaired surrogates.
+pub fn exact_name(name: Name<'_>) -> Option<String> {
+    char::decode_utf16(name.units())
+        .collect::<Result<String, _>>()
+        .ok()
+}
+
+/// The name as text, in the spelling of [`Name`]'s `Display` where no text is the same.
+pub fn name_text(name: Name<'_>) -> String {
+    exact_name(name).unwrap_or_else(|| name.to_string())
+}
+
+/// Text for one line of a terminal: control characters other than the tab become `\u{...}`. What a disk
+/// holds must neither start a new line, which a script would take for another value, nor reach the
+/// terminal as an escape sequence.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let unprintable = |c: char| c.is_control() && c != '\t';
+    if !text.contains(unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if unprintable(character) {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn shorten(text: &str, most: usize) -> String {
@@ -150,6 +185,19 @@ mod tests {
         assert_eq!(type_name(4), "REG_DWORD");
         assert_eq!(type_name(0x12), "REG_TYPE_0x12");
         assert_eq!(type_number("reg_dword_little_endian"), Some(4));
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\tb"), "a\tb");
+        assert_eq!(
+            printable("a\r\n\u{1b}[2J\u{9b}"),
+            "a\\u{d}\\u{a}\\u{1b}[2J\\u{9b}"
+        );
+        assert_eq!(
+            describe(SZ, &utf16_with_terminator("a\nb")),
+            "REG_SZ \"a\\u{a}b\""
+        );
     }
 
     #[test]
