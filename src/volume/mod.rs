@@ -73,6 +73,13 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
 
+    /// Whether the content of the file at `path` is `content`.
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
+        let limit = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let len = self.entry(path)?.map(|entry| entry.len);
+        Ok(len == Some(limit) && self.read(path, limit)? == content)
+    }
+
     /// Whether a reader that is not ours finds `content` in the file at `path`, for verification; `None`
     /// where there is no such reader, or it has no opinion on this file.
     fn second_reader_agrees(&self, _path: &str, _content: &[u8]) -> Option<bool> {

@@ -102,6 +102,14 @@ impl Volume for NtfsVolume {
             .context(|| format!("reading {path}"))
     }
 
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
+        let node = self.tree.expect(path)?;
+        let stream = self.tree.content(path, &node)?;
+        stream
+            .holds(&self.tree.mft, content)
+            .context(|| format!("reading {path}"))
+    }
+
     fn second_reader_agrees(&self, path: &str, content: &[u8]) -> Option<bool> {
         // The crate shows what is in the clusters also where the file was never written.
         let node = self.tree.resolve(path).ok()??;

@@ -194,6 +194,26 @@ impl Stream {
         self.read_at(mft, 0, &mut content)?;
         Ok(content)
     }
+
+    /// Whether the whole content is `content`; read a piece at a time.
+    pub(super) fn holds(&self, mft: &Mft, content: &[u8]) -> Result<bool> {
+        /// Ours: bounds memory, and stays in the processor's cache.
+        const PIECE: usize = 256 << 10;
+        if u64::try_from(content.len()) != Ok(self.len()) {
+            return Ok(false);
+        }
+        let mut buffer = vec![0; PIECE.min(content.len())];
+        let mut offset = 0_u64;
+        for expected in content.chunks(PIECE) {
+            let read = buffer.get_mut(..expected.len()).unwrap_or_default();
+            self.read_at(mft, offset, read)?;
+            if *read != *expected {
+                return Ok(false);
+            }
+            offset = offset.saturating_add(u64::try_from(expected.len()).unwrap_or(u64::MAX));
+        }
+        Ok(true)
+    }
 }
 
 /// `len` zero bytes, or an error where memory does not suffice.
