@@ -3,15 +3,14 @@
 //! back; by our own readers, and by the crates `nt-hive` and `ntfs` as second opinions on the hives and on the
 //! volume.
 //!
-//! The structure of an edited hive is checked when it is stored; verification makes sure that the same bytes
-//! come back. Our own structural checks have accepted a hive and walked a volume before those crates see them, because
-//! both panic on some damaged input.
+//! The structure of an edited hive is checked when it is stored. Verification makes sure that the files of the
+//! stack opened anew hold these very bytes, and reads the edits back from them. Our own checks have accepted a
+//! hive and walked a volume before those crates see them, because both panic on some damaged input.
 
 use std::collections::HashSet;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::hive::log::State;
 use crate::hive::second_opinion::{SecondOpinion, second_opinion};
 use crate::plan::Step;
 use crate::target::Target;
@@ -41,25 +40,22 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
         .into_iter()
         .filter(|name| steps.iter().any(|step| step.edit.hive() == *name));
     for name in touched {
-        let file = found.registry.required(name)?;
-        if file.state != State::Clean {
+        let file = installation.registry.required(name)?;
+        let block = file.hive.base_block();
+        if block.is_dirty() {
             return Err(failed(&file.path, "a clean hive", "one that is not closed"));
         }
-        // The structure was checked when the hive was stored: these have to be the same bytes.
-        let expected = installation.registry.required(name)?.hive.bytes();
-        if file.hive.bytes() != expected {
-            return Err(failed(
-                &file.path,
-                "the content that was stored",
-                "other content",
-            ));
-        }
-        if found.volume.second_reader_agrees(&file.path, expected) == Some(false) {
-            return Err(failed(
-                &file.path,
-                "the same content for a second NTFS reader",
-                "other content",
-            ));
+        for (path, content) in file.stored() {
+            if !found.volume.holds(path, &content)? {
+                return Err(failed(path, "the content that was stored", "other content"));
+            }
+            if found.volume.second_reader_agrees(path, &content) == Some(false) {
+                return Err(failed(
+                    path,
+                    "the same content for a second NTFS reader",
+                    "other content",
+                ));
+            }
         }
     }
     // The last edit of a place decides what is there. So from the last one back, and past what a later one
@@ -67,7 +63,7 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
     let mut later = Later::default();
     for step in steps.iter().rev() {
         if !later.overrules(&step.edit) {
-            read_back(&found, &step.edit)?;
+            read_back(installation, &step.edit)?;
         }
         later.add(&step.edit);
     }

@@ -409,3 +409,37 @@ fn a_real_hive_with_its_logs() {
         "undo gives every bit back"
     );
 }
+
+/// The machine SID of real SAM hives is what the last 12 bytes of `Account\V` say to another reader.
+#[test]
+fn the_machine_sid_is_that_of_the_sam() {
+    if !Reader::PythonRegistry.available() {
+        return;
+    }
+    for name in ["sam-w7", "sam-w81", "sam-velo"] {
+        let Some(packed) = support::data(&format!("hives/{name}.xz")) else {
+            return;
+        };
+        let (folder, state) = (support::temporary(), support::temporary());
+        let Some(target) = support::fixture("folder/healthy", folder.path()) else {
+            return;
+        };
+        let sam = target.join("Windows/System32/config/SAM");
+        std::fs::write(&sam, support::unxz(&packed)).unwrap();
+        let value =
+            foreign::value(Reader::PythonRegistry, &sam, r"SAM\Domains\Account", "V").unwrap();
+        let tail = &value.data[value.data.len() - 12..];
+        let part = |at: usize| u32::from_le_bytes(tail[at..at + 4].try_into().unwrap());
+        let expected = format!("S-1-5-21-{}-{}-{}", part(0), part(4), part(8));
+        let output = support::coldfix(state.path())
+            .args(["diagnose", "--format", "json"])
+            .arg(&target)
+            .output()
+            .unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            report["installations"][0]["machine_sid"], expected,
+            "{name}"
+        );
+    }
+}

@@ -119,6 +119,12 @@ fn compare(volume: &NtfsVolume, theirs: &BTreeMap<String, Seen>) -> usize {
         let content = (entry.kind == EntryKind::File).then(|| volume.read(&path, LIMIT));
         if let Some(Ok(content)) = &content {
             assert_eq!(content.len() as u64, entry.len, "{path}");
+            // The crate is the fourth reader, where it has an opinion.
+            assert_ne!(
+                volume.second_reader_agrees(&path, content),
+                Some(false),
+                "the ntfs crate: {path}"
+            );
         }
         ours.insert(path, content);
     }
@@ -157,6 +163,14 @@ fn every_kind_of_file_is_read() {
             theirs.len()
         );
         assert!(same > 350);
+        for (path, opinion) in [(SYSTEM, true), ("initialised", false), ("sparse", false)] {
+            let mut content = subject.volume.read(path, LIMIT).unwrap();
+            let agrees = subject.volume.second_reader_agrees(path, &content);
+            assert_eq!(agrees, opinion.then_some(true), "{path}");
+            content[0] ^= 1;
+            let agrees = subject.volume.second_reader_agrees(path, &content);
+            assert_eq!(agrees, opinion.then_some(false), "{path}, changed");
+        }
         let long = "a long name with a short one.txt";
         let entry = |path: &str| subject.volume.entry(path).unwrap();
         assert_eq!(entry("alongn~1.txt").unwrap().name, long);

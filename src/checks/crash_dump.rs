@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What Windows keeps of a crash: catalogue rows 81 to 83.
+//! What Windows keeps of a crash.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The Group Policy client, held while a repair settles: catalogue row 41.
+//! The Group Policy client, held while a repair settles.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;

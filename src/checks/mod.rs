@@ -196,9 +196,23 @@ pub const FIXES: &[&Fix] = &[
     &group_policy::FIX,
 ];
 
-/// Runs every check.
+/// Runs every check. Findings of the same id become one with all their evidence.
 pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
-    CHECKS.iter().flat_map(|check| (check.run)(facts)).collect()
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in CHECKS.iter().flat_map(|check| (check.run)(facts)) {
+        // Two hives can be damaged in different ways under one id; only what cannot be judged is gathered.
+        let same = findings.iter_mut().find(|known| {
+            known.id == finding.id && known.title == finding.title && known.cause == finding.cause
+        });
+        match same {
+            Some(known) => {
+                known.evidence.extend(finding.evidence);
+                known.cure.extend(finding.cure);
+            }
+            None => findings.push(finding),
+        }
+    }
+    findings
 }
 
 /// The fix that `NAME[=VALUE]` names, and its value.
@@ -326,7 +340,7 @@ fn unjudged(
     let mut gathered = Gathered::new(
         id,
         "A value cannot be judged",
-        "The value has a type or length that Windows does not use there, or it cannot be read. coldfix reports it and leaves it alone; set it by hand with `coldfix reg add` once you know what put it there.",
+        "The value has a type or length that Windows does not use there. coldfix reports it and leaves it alone; set it by hand with `coldfix reg add` once you know what put it there.",
         source,
     )
     .severity(Severity::Risk);

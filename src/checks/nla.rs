@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Network Level Authentication: catalogue rows 10 and 11.
+//! Network Level Authentication.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;
@@ -54,7 +54,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 "REG_DWORD 0x1 or 0x0",
                 [Edit::dword(HiveName::System, &key, NAME, 1)],
             ),
-            Reading::Malformed(found) | Reading::Unreadable(found) => findings.extend(unjudged(
+            Reading::Malformed(found) => findings.extend(unjudged(
                 "nla.unclear",
                 system_path(&key, NAME),
                 found,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Whether Remote Desktop is switched on: catalogue rows 1 to 5.
+//! Whether Remote Desktop is switched on.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;
@@ -78,6 +78,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 "REG_DWORD 0x0",
                 cure,
             ),
+            // An unreadable hive is reported as a whole by its own check.
+            Reading::Unreadable(_) => {}
             Reading::NoKey => missing.add(
                 set.is_active(),
                 HiveName::System.full_path(&key),
@@ -85,7 +87,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 "the key",
                 [],
             ),
-            Reading::Malformed(found) | Reading::Unreadable(found) => {
+            Reading::Malformed(found) => {
                 findings.extend(unjudged(
                     "rdp-enable.unclear",
                     location,

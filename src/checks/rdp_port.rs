@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The port of the listener and the firewall rule that opens it: catalogue rows 8, 67 and 68.
+//! The port of the listener and the firewall rule that opens it.
 //!
 //! The two belong together: Windows' own rule opens 3389 and nothing else, so a listener on another port
 //! without a rule of its own answers nobody.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Services that Remote Desktop and the network need: catalogue rows 44, 46 to 51 and 55.
+//! Services that Remote Desktop and the network need.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;
@@ -155,9 +155,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     "the key",
                     [],
                 ),
-                Reading::Malformed(found) | Reading::Unreadable(found) => findings.extend(
-                    unjudged("services.unclear", location, found, &shown(start), SOURCE),
-                ),
+                Reading::Malformed(found) => findings.extend(unjudged(
+                    "services.unclear",
+                    location,
+                    found,
+                    &shown(start),
+                    SOURCE,
+                )),
                 _ => {}
             }
         }

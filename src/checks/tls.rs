@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The server side of TLS in Schannel: catalogue rows 31 to 34.
+//! The server side of TLS in Schannel.
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
@@ -71,15 +71,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     expected,
                     [Edit::dword(HiveName::System, &key, name, target)],
                 ),
-                Reading::Malformed(found) | Reading::Unreadable(found) => {
-                    findings.extend(unjudged(
-                        "tls.unclear",
-                        system_path(&key, name),
-                        found,
-                        expected,
-                        SOURCE,
-                    ))
-                }
+                Reading::Malformed(found) => findings.extend(unjudged(
+                    "tls.unclear",
+                    system_path(&key, name),
+                    found,
+                    expected,
+                    SOURCE,
+                )),
                 _ => {}
             }
         }

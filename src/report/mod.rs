@@ -137,7 +137,7 @@ pub struct InstallationReport {
     pub release: Release,
     /// The control set that Windows starts next.
     pub control_set: Option<u32>,
-    /// The machine SID; not read yet.
+    /// The machine SID, `S-1-5-21-a-b-c`.
     pub machine_sid: Option<String>,
     /// `bios` or `uefi`, where the disk tells.
     pub boot: Option<&'static str>,
@@ -269,7 +269,7 @@ impl Report {
             windows_directory: installation.directory.clone(),
             release: installation.release(),
             control_set: installation.select().ok().map(|select| select.default),
-            machine_sid: None,
+            machine_sid: installation.machine_sid(),
             boot: target.boot(),
         });
     }

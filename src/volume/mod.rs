@@ -8,7 +8,7 @@ pub mod mounted;
 pub mod ntfs;
 mod path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -73,6 +73,13 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
 
+    /// Whether the content of the file at `path` is `content`.
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
+        let limit = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let len = self.entry(path)?.map(|entry| entry.len);
+        Ok(len == Some(limit) && self.read(path, limit)? == content)
+    }
+
     /// Whether a reader that is not ours finds `content` in the file at `path`, for verification; `None`
     /// where there is no such reader, or it has no opinion on this file.
     fn second_reader_agrees(&self, _path: &str, _content: &[u8]) -> Option<bool> {
@@ -92,7 +99,7 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 /// Says why Windows may be hibernated on a volume whose `hiberfil.sys` begins with `header`; `None` when it
 /// is not. `header` holds the first `header_len` bytes, or the whole file where it is shorter.
 ///
-/// Source: formats/ntfs-write.md, section 1: `hibr` is a live image, zeros and `wake` are none. A shorter
+/// Source: ntfs-3g (volume.c): `hibr` is a live image, zeros and `wake` are none. A shorter
 /// file comes from a hibernation on another volume (ntfs-3g's rule); what is unknown counts as hibernated.
 fn hibernation(header: &[u8], header_len: usize) -> Option<String> {
     let magic = crate::bytes::array::<4>(header, 0);
@@ -107,4 +114,13 @@ fn hibernation(header: &[u8], header_len: usize) -> Option<String> {
             other.unwrap_or_default().escape_ascii()
         )),
     }
+}
+
+/// The refusal to write a volume that [`hibernation`] says is in use by a sleeping Windows.
+fn hibernated(how: &str) -> Error {
+    Error::refused(
+        format!("Windows is hibernated on this volume or was shut down with fast start-up: {how}"),
+        "start this Windows and shut it down fully (`shutdown /s /t 0`, after `powercfg /h off` or with fast \
+         start-up switched off); whatever is written before that is lost or does damage when it resumes",
+    )
 }

@@ -29,7 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::device::Patch;
 use crate::error::{Error, Result, ResultExt};
-use crate::volume::{Entry, EntryKind, State, Volume, path};
+use crate::volume::{Entry, EntryKind, State, Volume, hibernated, path};
 
 use walk::{Node, Tree};
 
@@ -145,15 +145,7 @@ impl Volume for MountedFolder {
 
     fn check_writable(&self) -> Result<()> {
         if let Some(how) = &self.hibernation {
-            // In the words of the NTFS volume's gate: it is the same state.
-            return Err(Error::refused(
-                format!(
-                    "Windows is hibernated on this volume or was shut down with fast start-up: {how}"
-                ),
-                "start this Windows and shut it down fully (`shutdown /s /t 0`, after `powercfg /h off` or \
-                 with fast start-up switched off); whatever is written before that is lost or does damage \
-                 when it resumes",
-            ));
+            return Err(hibernated(how));
         }
         file::check_mounted_for_writing(self.tree.root())
     }

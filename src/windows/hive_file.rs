@@ -10,6 +10,7 @@
 //!
 //! Storing goes through [`Volume::replace`], so only bytes that differ are touched.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::edit::HiveName;
@@ -114,6 +115,15 @@ impl HiveFile {
     pub fn all_paths(&self) -> Vec<String> {
         let logs = self.logs.iter().map(|(path, _)| path.clone());
         std::iter::once(self.path.clone()).chain(logs).collect()
+    }
+
+    /// What [`HiveFile::store`] has made the content of the file and of its logs: path and bytes.
+    pub fn stored(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+        let logs = self
+            .logs
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), Cow::Owned(neutralised(bytes))));
+        std::iter::once((self.path.as_str(), Cow::Borrowed(self.hive.bytes()))).chain(logs)
     }
 
     /// Structural faults of the recovered content. The first call walks the whole hive.

@@ -11,7 +11,7 @@
 //!   whose distance takes as many high bits (4 to 12) as the place in the chunk needs
 //! ```
 //!
-//! Source: [MS-XCA] 2.5; formats/ntfs-write.md, section 4.1. Reading only: a compressed file is never written.
+//! Source: [MS-XCA] 2.5; the Linux-NTFS documentation and ntfs-3g's layout.h. Reading only: a compressed file is never written.
 
 use crate::bytes;
 use crate::device::Device;

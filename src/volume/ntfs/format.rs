@@ -8,7 +8,7 @@
 //! 48 u64 serial number                    1FE 55 AA
 //! ```
 //!
-//! Source: formats/ntfs-write.md, section 2. Everything is little-endian. The backup boot sector is not
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Everything is little-endian. The backup boot sector is not
 //! used: a bad primary one is an error, because a volume that Windows itself would not mount needs more
 //! than coldfix does.
 

@@ -11,7 +11,7 @@
 //!                     42 name
 //! ```
 //!
-//! Source: formats/ntfs-write.md, sections 4.5 and 7. Only read here; [`super::write`] overwrites the sizes
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Only read here; [`super::write`] overwrites the sizes
 //! in a key. A block is visited once at most, so a tree that bites its tail ends in an error.
 
 use std::cmp::Ordering;

@@ -8,7 +8,7 @@
 //!                E u16 flags (2 = volume clean)
 //! ```
 //!
-//! Source: formats/ntfs-logfile.md, sections 0 and 3; formats/ntfs-write.md, section 9.2. Stricter than both
+//! Source: the Linux driver ntfs3 (fslog.c) and ntfs-3g (logfile.c). Stricter than both
 //! where they leave a choice: version 2.0 is never clean, for Windows writes 1.1 when it lets go of a
 //! volume; and a single readable restart page is not trusted to be the newer one.
 

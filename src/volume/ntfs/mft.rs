@@ -10,7 +10,7 @@
 //!                         -> $ATTRIBUTE_LIST -> record 15, 16, ... -> $DATA, next extents
 //! ```
 //!
-//! Source: formats/ntfs-write.md, sections 4, 4.3 and 12. $MFTMirr is compared before writing, never read
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. $MFTMirr is compared before writing, never read
 //! from in place of $MFT.
 
 use std::sync::Arc;
@@ -382,12 +382,8 @@ fn check_sequence(record: &Record, reference: FileReference) -> Result<()> {
     ))
 }
 
-/// The error for an extent that does not continue the one before it.
+/// The error for an extent that does not continue the one before it, or makes the runs too many.
 pub(super) fn gap(what: &str, lowest: u64, expected: u64) -> Error {
-    Error::damaged(
-        what,
-        0,
-        format!("an extent from VCN {expected}"),
-        format!("one from {lowest}"),
-    )
+    let expected = format!("an extent from VCN {expected}, of less than two million runs in all");
+    Error::damaged(what, 0, expected, format!("one from VCN {lowest}"))
 }

@@ -10,13 +10,13 @@
 //! write         overwriting in place
 //! ```
 //!
-//! Source: formats/ntfs-write.md. Not handled: allocating, freeing or moving clusters, creating and deleting
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
 //! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
-//! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute list
-//! (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and never
-//! ends on an index whose blocks point to each other. The tests show all three.
+//! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
+//! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
+//! never ends on an index whose blocks point to each other. The tests show all three.
 
 mod compression;
 mod format;
@@ -102,8 +102,23 @@ impl Volume for NtfsVolume {
             .context(|| format!("reading {path}"))
     }
 
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
+        let node = self.tree.expect(path)?;
+        let stream = self.tree.content(path, &node)?;
+        stream
+            .holds(&self.tree.mft, content)
+            .context(|| format!("reading {path}"))
+    }
+
     fn second_reader_agrees(&self, path: &str, content: &[u8]) -> Option<bool> {
-        second_reader::agrees(&self.tree.mft.device, path, content)
+        // The crate shows what is in the clusters also where the file was never written.
+        let node = self.tree.resolve(path).ok()??;
+        let stream = self.tree.content(path, &node).ok()?;
+        if !stream.is_all_initialised() {
+            return None;
+        }
+        let record = node.record.number();
+        second_reader::agrees(&self.tree.mft.device, path, record, content)
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {

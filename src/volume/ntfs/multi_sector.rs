@@ -7,7 +7,7 @@
 //! disk:  every 512 bytes end in the update sequence number
 //! ```
 //!
-//! The stride is 512 bytes also where sectors have 4096. Source: formats/ntfs-write.md, section 3.
+//! The stride is 512 bytes also where sectors have 4096. Source: the Linux-NTFS documentation and ntfs-3g's layout.h.
 
 use crate::bytes;
 use crate::error::{Error, Result};

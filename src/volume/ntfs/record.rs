@@ -11,7 +11,7 @@
 //! FFFFFFFF ends the attributes; bytes used = its offset + 8
 //! ```
 //!
-//! Source: formats/ntfs-write.md, sections 4 and 4.1. A record is taken apart once, completely, when it is
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. A record is taken apart once, completely, when it is
 //! read; nothing after that meets an unchecked offset. Version 3.0 records (no record number) are read.
 
 use crate::bytes;

@@ -6,7 +6,7 @@
 //! F = 0: a hole (sparse).  A byte 00 ends the list.
 //! ```
 //!
-//! Source: formats/ntfs-write.md, section 4.2. A list is accepted only when it covers exactly the clusters
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. A list is accepted only when it covers exactly the clusters
 //! that its attribute header promises and stays inside the volume. That two files share no cluster is
 //! the volume checker's business; that one file does not map a cluster twice is checked before writing.
 
@@ -133,6 +133,9 @@ pub(super) struct Piece {
     pub(super) len: u64,
 }
 
+/// The most runs of one attribute. Windows stops at about 1.5 million, when the attribute list is full.
+const MOST_RUNS: usize = 2_000_000;
+
 /// All clusters of an attribute: its runs from VCN 0 without gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RunList {
@@ -149,10 +152,12 @@ impl RunList {
         }
     }
 
-    /// Adds the runs of the attribute's next extent. False when they do not continue this list.
+    /// Adds the runs of the attribute's next extent. False when they do not continue this list, or when there
+    /// are more than [`MOST_RUNS`].
     #[must_use]
     pub(super) fn extend(&mut self, more: Vec<Run>) -> bool {
-        if more.first().is_some_and(|run| run.vcn != self.clusters()) {
+        let continues = more.first().is_none_or(|run| run.vcn == self.clusters());
+        if !continues || self.runs.len().saturating_add(more.len()) > MOST_RUNS {
             return false;
         }
         self.runs.extend(more);
@@ -311,6 +316,11 @@ mod tests {
         assert!(list.extend(vec![run(0, Some(10), 2), run(2, None, 1)]));
         assert!(!list.extend(vec![run(4, Some(5), 1)]));
         assert!(list.extend(vec![run(3, Some(5), 1)]));
+        let many = (4..)
+            .map(|vcn| run(vcn, None, 1))
+            .take(MOST_RUNS - 2)
+            .collect();
+        assert!(!list.clone().extend(many));
         let piece = |place, len| Piece { place, len };
         assert_eq!(
             list.pieces(1000, 1000).unwrap(),

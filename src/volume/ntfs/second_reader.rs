@@ -2,9 +2,9 @@
 //! What a reader that is not ours, the crate `ntfs`, reads of a file.
 //!
 //! Verification asks it for every file that was edited. Only for volumes and paths that our own reader has
-//! walked: the crate panics or never ends on some damaged volumes, and answers wrongly, without an error,
-//! on compressed files, on `$DATA` in several records and past the valid data length. On files of those
-//! kinds, and on volumes it does not open, it has no opinion.
+//! walked, and with a bound on its reads: the crate never ends on some damaged volumes, and answers wrongly,
+//! without an error, on compressed files, on `$DATA` in several records and past the valid data length. On
+//! files of those kinds, and on volumes it does not open, it has no opinion.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -18,7 +18,15 @@ use crate::volume::path;
 const PIECE: usize = 256 << 10;
 
 /// Whether the crate reads `content` from the file at `path`; `None` where it has no opinion.
-pub(super) fn agrees(device: &SharedDevice, path: &str, content: &[u8]) -> Option<bool> {
+///
+/// `record` is the record that our own walk led to. Where names differ in case only, the crate takes one of
+/// them, so another record is no opinion either.
+pub(super) fn agrees(
+    device: &SharedDevice,
+    path: &str,
+    record: u64,
+    content: &[u8],
+) -> Option<bool> {
     // The crate reads records field by field.
     let mut source = BufReader::with_capacity(4 << 10, Source::new(device));
     let mut volume = Ntfs::new(&mut source).ok()?;
@@ -27,7 +35,7 @@ pub(super) fn agrees(device: &SharedDevice, path: &str, content: &[u8]) -> Optio
     for part in path::parts(path) {
         file = child(&volume, &mut source, &file, part)?;
     }
-    if has_attribute_list(&file) {
+    if file.file_record_number() != record || has_attribute_list(&file) {
         return None;
     }
     let item = file.data(&mut source, "")?.ok()?;
@@ -74,19 +82,29 @@ fn has_attribute_list(file: &NtfsFile<'_>) -> bool {
 struct Source<'a> {
     device: &'a SharedDevice,
     position: u64,
+    /// How many more reads there are.
+    left: u32,
 }
+
+/// Far more reads than the walk to a file and its runs take. Ours: ends what the crate would not end.
+const MOST_READS: u32 = 1 << 20;
 
 impl<'a> Source<'a> {
     fn new(device: &'a SharedDevice) -> Source<'a> {
         Source {
             device,
             position: 0,
+            left: MOST_READS,
         }
     }
 }
 
 impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| std::io::Error::other("too many reads"))?;
         let left = self.device.len().saturating_sub(self.position);
         let len = usize::try_from(left)
             .unwrap_or(usize::MAX)

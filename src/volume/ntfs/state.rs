@@ -12,14 +12,14 @@
 //! dirty flag            $VOLUME_INFORMATION, flag 1: reported only
 //! ```
 //!
-//! Source: formats/ntfs-write.md, sections 1, 9.2 and 10. Nothing here stops reading: a volume in any of
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Nothing here stops reading: a volume in any of
 //! these states can be diagnosed, but what is read may be older than what Windows had in mind.
 
 use std::sync::Arc;
 
 use crate::bytes;
 use crate::error::{Error, Result, ResultExt};
-use crate::volume::{EntryKind, State};
+use crate::volume::{EntryKind, State, hibernated};
 
 use super::format::{attribute_type, record_number};
 use super::logfile::{self, RESTART_PAGES_LEN};
@@ -77,14 +77,7 @@ impl Condition {
     /// The gates before any write, in order.
     pub(super) fn check_writable(&self, mft: &Mft) -> Result<()> {
         if let Some(how) = &self.hibernation {
-            return Err(Error::refused(
-                format!(
-                    "Windows is hibernated on this volume or was shut down with fast start-up: {how}"
-                ),
-                "start this Windows and shut it down fully (`shutdown /s /t 0`, after `powercfg /h off` or \
-                 with fast start-up switched off); whatever is written before that is lost or does damage \
-                 when it resumes",
-            ));
+            return Err(hibernated(how));
         }
         if let Some(how) = &self.state.unclean_journal {
             return Err(Error::refused(

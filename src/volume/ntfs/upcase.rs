@@ -2,7 +2,7 @@
 //! `$UpCase`: how this volume turns names into upper case, and so what order its indexes have.
 //!
 //! The file (record 10) is a table of 65536 UTF-16 code units. Each volume has its own, from the Windows
-//! that formatted it. Source: formats/ntfs-write.md, section 7 (FILENAME collation).
+//! that formatted it. Source: the Linux-NTFS documentation and ntfs-3g's layout.h (FILENAME collation).
 
 use std::cmp::Ordering;
 use std::sync::Arc;

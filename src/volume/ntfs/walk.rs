@@ -7,7 +7,7 @@
 //!
 //! Names are compared with the volume's own $UpCase table. Where names differ in case only (folders with
 //! case sensitivity), the exact one is meant, or the path is refused. Links are never followed.
-//! Source: formats/ntfs-write.md, sections 7 and 12.
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 //! either:        when the length changes -> the sizes in the folder's index entries
 //! ```
 //!
-//! Source: formats/ntfs-write.md, section 5. Everything is worked out first, in memory; only then is the
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Everything is worked out first, in memory; only then is the
 //! first byte written. A content of unchanged length touches no metadata at all (but a resident one, which
 //! is metadata). Clusters are never allocated, freed or moved.
 //!
