@@ -2,6 +2,12 @@
 //! `coldfix reg`: the registry of an offline installation, as reg.exe reads and writes it.
 //!
 //! The target comes first, then reg.exe's own order; its switches are taken with `/` as well as `-`.
+//!
+//! Names and data are the disk's, and need not be text. In the text form control characters are shown as
+//! `\u{...}`, and so are units of a name that are no valid UTF-16; a note on standard error names each such
+//! name. JSON holds control characters as they are, and the exact units of a name that is no text in
+//! `name_utf16`. An export leaves out what a `.reg` file has no form for, says so in the file and on standard
+//! error, and ends with 1.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
