@@ -245,7 +245,8 @@ impl Session {
 /// A path as a shell takes it: in quotes where it holds more than letters, figures and a few signs.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || r"/\:._-+,=@".contains(c);
+    let plain =
+        |c: char| c.is_alphanumeric() || "/:._-+,=@".contains(c) || (cfg!(windows) && c == '\\');
     if !text.is_empty() && text.chars().all(plain) {
         text
     } else if cfg!(windows) {
@@ -379,4 +380,18 @@ pub(super) fn ask(question: &str) -> Result<bool> {
         answer.trim().to_ascii_lowercase().as_str(),
         "y" | "yes"
     ))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted(Path::new("/mnt/win")), "/mnt/win");
+        assert_eq!(quoted(Path::new("my disk.vhd")), "'my disk.vhd'");
+        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
+        assert_eq!(quoted(Path::new("$(rm)")), "'$(rm)'");
+        assert_eq!(quoted(Path::new(r"a\b")), r"'a\b'");
+    }
 }
