@@ -956,3 +956,26 @@ fn a_target_that_is_none_is_an_error() {
     ends(&output, 2);
     assert!(String::from_utf8_lossy(&output.stderr).contains(file));
 }
+
+/// Deleting what Windows starts from is refused, whatever it is called.
+#[test]
+fn a_whole_control_set_is_not_deleted() {
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(target) = support::fixture("folder/healthy", folder.path()) else {
+        return;
+    };
+    let before = support::sha256_tree(&target);
+    for key in [
+        r"HKLM\SYSTEM\CurrentControlSet",
+        r"HKLM\SYSTEM\controlset001\",
+    ] {
+        let output = support::coldfix(state.path())
+            .args(["reg", "delete"])
+            .arg(&target)
+            .args([key, "-f"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{key}");
+    }
+    assert_eq!(support::sha256_tree(&target), before);
+}

@@ -14,6 +14,7 @@ use crate::report::{PartitionReport, Report, text};
 use crate::target::Target;
 use crate::volume::State;
 use crate::windows::Installation;
+use crate::windows::value::printable;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -192,7 +193,7 @@ fn print_partition(partition: &PartitionReport) -> String {
 fn print_state(state: &State) -> String {
     let mut facts = vec![state.file_system.to_owned()];
     if let Some(label) = state.label.as_ref().filter(|label| !label.is_empty()) {
-        facts.push(format!("label \"{label}\""));
+        facts.push(format!("label \"{}\"", printable(label)));
     }
     facts.extend(
         state

@@ -219,6 +219,24 @@ impl Place {
         Ok(Place { hive, key })
     }
 
+    /// A whole control set is not deleted, by number or as `CurrentControlSet` (which is no key of its own in
+    /// the hive, but stands for one): Windows starts from it.
+    fn check_deletable(&self) -> Result<()> {
+        let name = self.key.to_ascii_lowercase();
+        let number = name.strip_prefix("controlset").unwrap_or_default();
+        let is_set = number.len() == 3 && number.chars().all(|c| c.is_ascii_digit());
+        if self.hive == HiveName::System && is_set {
+            return Err(Error::refused(
+                format!(
+                    "{} is a control set; Windows starts from it",
+                    self.hive.full_path(&self.key)
+                ),
+                "name a key below it",
+            ));
+        }
+        Ok(())
+    }
+
     fn missing(&self) -> Error {
         Error::unsupported(
             format!(
@@ -542,6 +560,7 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
         )
         .into());
     } else {
+        place.check_deletable()?;
         vec![Edit::DeleteKey {
             hive: place.hive,
             key: place.key.clone(),
@@ -648,7 +667,11 @@ fn run_import(common: &Common, import: &Import, output: &mut Output) -> anyhow::
             }
             continue;
         }
-        let Place { hive, key } = Place::find(&installation, path)?;
+        let place = Place::find(&installation, path)?;
+        if matches!(action, RegAction::DeleteKey { .. }) {
+            place.check_deletable()?;
+        }
+        let Place { hive, key } = place;
         edits.push(match action {
             RegAction::CreateKey { .. } => Edit::CreateKey { hive, key },
             RegAction::DeleteKey { .. } => Edit::DeleteKey { hive, key },

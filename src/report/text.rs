@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{OperationReport, Report, Verdict};
 use crate::checks::{Finding, Severity};
+use crate::windows::value::printable;
 
 /// The longest last line: remote runners keep only the tail of the output.
 const LONGEST_SUMMARY: usize = 200;
@@ -70,10 +71,11 @@ pub fn header(report: &Report) -> String {
             Some(number) => format!("{} on partition {number}", installation.windows_directory),
             None => installation.windows_directory.clone(),
         };
-        line!(out, "{BOLD}Windows{BOLD:#}  {place}: {}", facts.join(", "));
+        let text = format!("{place}: {}", facts.join(", "));
+        line!(out, "{BOLD}Windows{BOLD:#}  {}", printable(&text));
     }
     for note in &report.notes {
-        line!(out, "{BOLD}Note{BOLD:#}     {}", wrap(note, 9));
+        line!(out, "{BOLD}Note{BOLD:#}     {}", wrap(&printable(note), 9));
     }
     out
 }
@@ -95,9 +97,13 @@ pub fn findings(findings: &[Finding]) -> String {
         );
         line!(out, "         {}", wrap(&finding.cause, 9));
         for evidence in &finding.evidence {
-            line!(out, "         {}", evidence.location);
-            line!(out, "           found     {}", evidence.found);
-            line!(out, "           expected  {}", evidence.expected);
+            line!(out, "         {}", printable(&evidence.location));
+            line!(out, "           found     {}", printable(&evidence.found));
+            line!(
+                out,
+                "           expected  {}",
+                printable(&evidence.expected)
+            );
         }
         if !finding.fixes.is_empty() {
             let fixes: Vec<String> = finding
