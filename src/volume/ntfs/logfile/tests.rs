@@ -13,6 +13,8 @@ use crate::volume::ntfs::mft::Mft;
 use crate::volume::ntfs::parts::part;
 use crate::volume::ntfs::stream::Stream;
 
+mod damage;
+
 /// A journal in memory.
 #[derive(Clone)]
 struct Bytes(Vec<u8>);
