@@ -1,125 +1,198 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! `$LogFile`: is the journal clean? Nothing here replays it.
+//! `$LogFile`, the journal of the volume: is it clean, and if not, what waits in it? Nothing is written here.
 //!
 //! ```text
-//! restart page, at 0 and at 1000:  0 "RSTR" ("CHKD" after chkdsk)  10 u32 page size  14 u32 log page size
-//!                                  18 u16 restart area  1A i16 minor version  1C i16 major version
-//! restart area:  0 u64 current LSN  8 u16 clients  C u16 in-use list (FFFF = none)
-//!                E u16 flags (2 = volume clean)
+//! restart    restart pages, LSN arithmetic        pages     which pages hold the log, where it ends
+//! record     records across pages, their action   operation codes of actions
+//! tables     checkpoint and its four tables       analysis  what was not on disk when Windows stopped
 //! ```
+//!
+//! [`judge`] gives one of four verdicts. `Clean`: nothing to do. `IdleDirty`: left open, but all was on disk.
+//! `Pending`: some was not. `Refuse`: it cannot be told. Closing an idle journal and replaying a pending one
+//! can start from the same [`pages::Chain`] and [`analysis::Analysis`].
 //!
 //! Source: the Linux driver ntfs3 (fslog.c) and ntfs-3g (logfile.c). Stricter than both
 //! where they leave a choice: version 2.0 is never clean, for Windows writes 1.1 when it lets go of a
-//! volume; and a single readable restart page is not trusted to be the newer one.
+//! volume; and of a clean page whose fellow is bad it is not believed that it is the newer one.
 
-use crate::bytes;
+mod analysis;
+mod operation;
+mod pages;
+mod record;
+mod restart;
+mod tables;
 
-use super::multi_sector;
+use crate::error::Result;
 
-const PAGE: usize = 0x1000;
+pub(super) use analysis::{Geometry, Pending};
+pub(super) use pages::Source;
 
-/// Bytes from the start of `$LogFile` that hold both restart pages.
-pub(super) const RESTART_PAGES_LEN: u64 = 0x2000;
+use analysis::Analysis;
+use pages::Chain;
+use record::walk;
+use restart::{PAGE, PAGE_LEN, Restart, RestartPage};
 
-/// Says in what way the journal is not clean; `None` when it is.
-///
-/// `start` is the beginning of the file, both restart pages; `rest_is_empty` is asked whether all that
-/// follows is FF bytes, when the restart pages are.
-pub(super) fn uncleanness(start: &[u8], rest_is_empty: impl FnOnce() -> bool) -> Option<String> {
-    let (pages, _) = start.as_chunks::<PAGE>();
-    let Some((first, second)) = pages.first().zip(pages.get(1)) else {
-        return Some("it is shorter than its two restart pages".into());
-    };
-    let empty = |page: &[u8; PAGE]| page.iter().all(|byte| *byte == 0xFF);
-    if empty(first) && empty(second) {
-        // What mkntfs and ntfs-3g leave. Windows makes a new journal of it.
-        return (!rest_is_empty())
-            .then(|| "its restart pages are erased, but not its records".into());
-    }
-    match (RestartPage::parse(first), RestartPage::parse(second)) {
-        (Ok(first), Ok(second)) => {
-            let newer = if second.current_lsn > first.current_lsn {
-                second
-            } else {
-                first
-            };
-            newer.uncleanness()
-        }
-        (Err(first), Err(second)) => Some(format!(
-            "no good restart page (first: {first}; second: {second})"
-        )),
-        (Ok(_), Err(fault)) => Some(format!("the second restart page is bad: {fault}")),
-        (Err(fault), Ok(_)) => Some(format!("the first restart page is bad: {fault}")),
-    }
+/// MFT records that a text names before it only counts them.
+const NAMED_MAX: usize = 12;
+
+/// What is in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Windows let go of the volume.
+    Clean,
+    /// Left open, but everything was on disk.
+    IdleDirty {
+        /// Records since the last checkpoint.
+        records: usize,
+        /// In what way it was left open.
+        how: String,
+    },
+    /// Something was not on disk.
+    Pending {
+        /// What.
+        pending: Pending,
+        /// In what way it was left open.
+        how: String,
+    },
+    /// It cannot be told; nothing may be concluded from the journal.
+    Refuse {
+        /// Why.
+        reason: String,
+        /// In what way it was left open, where that is known.
+        how: Option<String>,
+    },
 }
 
-/// The fields of a restart page that decide.
-struct RestartPage {
-    checked: bool,
-    version: (u16, u16),
-    current_lsn: u64,
-    in_use: u16,
-    flags: u16,
-}
-
-impl RestartPage {
-    fn parse(page: &[u8; PAGE]) -> Result<RestartPage, String> {
-        let mut page = page.to_vec();
-        let checked = page.starts_with(b"CHKD");
-        let magic = if checked { b"CHKD" } else { b"RSTR" };
-        multi_sector::restore(&mut page, magic, "restart page", 0)
-            .map_err(|fault| fault.to_string())?;
-        let cut = || "cut off".to_owned();
-        let u16 = |offset: usize| bytes::u16_le(&page, offset).ok_or_else(cut);
-        let sizes = (bytes::u32_le(&page, 0x10), bytes::u32_le(&page, 0x14));
-        if sizes != (Some(0x1000), Some(0x1000)) {
-            return Err(format!("page sizes {sizes:?}, not 4096"));
-        }
-        let area = usize::from(u16(0x18)?);
-        let clients = u16(area.saturating_add(8))?;
-        let area_len = usize::from(u16(area.saturating_add(0x14))?);
-        if area < 0x30 || !area.is_multiple_of(8) || area.saturating_add(area_len) > PAGE {
-            return Err(format!("restart area at {area:#x}, {area_len:#x} bytes"));
-        }
-        // A page of chkdsk has no client.
-        if clients != 1 && !checked {
-            return Err(format!("{clients} clients"));
-        }
-        Ok(RestartPage {
-            checked,
-            version: (u16(0x1C)?, u16(0x1A)?),
-            current_lsn: bytes::u64_le(&page, area).ok_or_else(cut)?,
-            in_use: u16(area.saturating_add(0x0C))?,
-            flags: u16(area.saturating_add(0x0E))?,
+impl Verdict {
+    /// The verdict in words; `None` when the journal is clean.
+    pub(super) fn uncleanness(&self) -> Option<String> {
+        Some(match self {
+            Verdict::Clean => return None,
+            Verdict::IdleDirty { records, how } => format!(
+                "idle: nothing is pending, 0 transactions, 0 pages ({} since the last checkpoint); {how}",
+                counted(*records, "record")
+            ),
+            Verdict::Pending { pending, how } => format!(
+                "pending: {}, {}, records: {} to redo, {} to undo{}; {how}",
+                counted(pending.transactions, "transaction"),
+                counted(pending.pages, "page"),
+                pending.redo,
+                pending.undo,
+                files(pending)
+            ),
+            Verdict::Refuse { reason, how } => match how {
+                Some(how) => format!("cannot be analysed: {reason}; {how}"),
+                None => format!("cannot be analysed: {reason}"),
+            },
         })
     }
+}
 
-    fn uncleanness(&self) -> Option<String> {
-        const NONE: u16 = 0xFFFF;
-        const VOLUME_CLEAN: u16 = 2;
-        if self.checked {
-            // chkdsk ran after the last record: the records are void.
-            return None;
-        }
-        match self.version {
-            (1, 1) => {}
-            (2, 0) => {
-                return Some(
-                    "version 2.0: Windows did not let go of the volume (crash, power cut, fast start-up, \
-                     or a snapshot of a running machine)"
-                        .into(),
-                );
-            }
-            (major, minor) => return Some(format!("version {major}.{minor}, which is not known")),
-        }
-        if self.in_use == NONE || self.flags & VOLUME_CLEAN != 0 {
-            return None;
-        }
-        Some(format!(
-            "it is in use (in-use list {:#06x}, flags {:#06x}): the volume was not dismounted",
-            self.in_use, self.flags
-        ))
+/// A number and a word for what is counted.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The MFT records concerned.
+fn files(pending: &Pending) -> String {
+    if pending.files.is_empty() {
+        return String::new();
     }
+    let named = pending.files.iter().take(NAMED_MAX);
+    let named: Vec<String> = named.map(u64::to_string).collect();
+    let more = match pending.files.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let concerned = counted(pending.files.len(), "MFT record");
+    format!("; {concerned} concerned: {}{more}", named.join(", "))
+}
+
+/// Reads the journal and says what is in it.
+pub(super) fn judge(source: &dyn Source, geometry: Geometry) -> Verdict {
+    let refuse = |reason: String, how: Option<String>| Verdict::Refuse { reason, how };
+    let (first, second) = match (page(source, 0), page(source, PAGE_LEN)) {
+        (Ok(first), Ok(second)) => (first, second),
+        _ if source.len() < PAGE_LEN.saturating_mul(2) => {
+            return refuse("it is shorter than its two restart pages".into(), None);
+        }
+        (Err(fault), _) | (_, Err(fault)) => return refuse(fault.to_string(), None),
+    };
+    let empty = |page: &[u8; PAGE]| page.iter().all(|byte| *byte == 0xFF);
+    if empty(&first) && empty(&second) {
+        // What mkntfs and ntfs-3g leave. Windows makes a new journal of it.
+        return match rest_is_empty(source) {
+            true => Verdict::Clean,
+            false => refuse(
+                "its restart pages are erased, but not its records".into(),
+                None,
+            ),
+        };
+    }
+    let (newer, fellow) = match (RestartPage::parse(&first), RestartPage::parse(&second)) {
+        (Ok(first), Ok(second)) if second.current_lsn > first.current_lsn => (second, None),
+        (Ok(first), Ok(_)) => (first, None),
+        (Err(first), Err(second)) => {
+            let reason = format!("no good restart page (first: {first}; second: {second})");
+            return refuse(reason, None);
+        }
+        (Ok(good), Err(fault)) => (
+            good,
+            Some(format!("the second restart page is bad: {fault}")),
+        ),
+        (Err(fault), Ok(good)) => (
+            good,
+            Some(format!("the first restart page is bad: {fault}")),
+        ),
+    };
+    let how = match (newer.uncleanness(), fellow) {
+        (None, None) => return Verdict::Clean,
+        (None, Some(fellow)) => return refuse(fellow, None),
+        (Some(how), None) => how,
+        (Some(how), Some(fellow)) => format!("{how}; {fellow}"),
+    };
+    let analysed = newer
+        .restart(source.len())
+        .and_then(|restart| pending(source, &restart, geometry));
+    match analysed {
+        Ok((records, pending)) if pending.pages == 0 && pending.undo == 0 => {
+            Verdict::IdleDirty { records, how }
+        }
+        Ok((_, pending)) => Verdict::Pending { pending, how },
+        Err(fault) => refuse(fault.to_string(), Some(how)),
+    }
+}
+
+/// Records since the last checkpoint, and what waits.
+fn pending(source: &dyn Source, restart: &Restart, geometry: Geometry) -> Result<(usize, Pending)> {
+    let from = restart.oldest_lsn.min(restart.restart_lsn);
+    let chain = Chain::build(source, restart, from)?;
+    // Every record that is needed must be readable, up to the last.
+    walk(&chain, from, |_| Ok(()))?;
+    let analysis = Analysis::run(&chain, restart.restart_lsn, geometry)?;
+    Ok((analysis.records, analysis.pending()?))
+}
+
+fn page(source: &dyn Source, offset: u64) -> Result<[u8; PAGE]> {
+    let mut page = [0; PAGE];
+    source.read_at(offset, &mut page)?;
+    Ok(page)
+}
+
+/// The pages behind the restart pages hold nothing but FF, as far as looked at: those at each power of two.
+/// The whole file can be 64 MiB and more.
+fn rest_is_empty(source: &dyn Source) -> bool {
+    let mut offset = PAGE_LEN.saturating_mul(2);
+    while offset
+        .checked_add(PAGE_LEN)
+        .is_some_and(|end| end <= source.len())
+    {
+        if !page(source, offset).is_ok_and(|page| page.iter().all(|byte| *byte == 0xFF)) {
+            return false;
+        }
+        offset = offset.saturating_mul(2);
+    }
+    true
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! gate                  where it is read                                 order
 //! BitLocker             boot sector (the volume does not even open)        0
 //! hibernated            \hiberfil.sys, first 4 bytes "hibr"                1
-//! unclean journal       $LogFile, restart pages                            2
+//! unclean journal       $LogFile, see `logfile`                            2
 //! interrupted chkdsk    $Volume, $VOLUME_INFORMATION, flag 4000            3
 //! no signature          boot sector, 55 AA at 1FE                          4
 //! $MFTMirr differs      first four records of $MFT                         5
@@ -22,7 +22,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::volume::{EntryKind, State, hibernated};
 
 use super::format::{attribute_type, record_number};
-use super::logfile::{self, RESTART_PAGES_LEN};
+use super::logfile;
 use super::mft::Mft;
 use super::record::utf16;
 use super::runs::RunList;
@@ -136,30 +136,31 @@ fn unclean_journal(mft: &Mft) -> Option<String> {
         let Some(stream) = Stream::find(mft, &record, attribute_type::DATA, "")? else {
             return Ok(Some("it has no content".into()));
         };
-        let len = stream.len().min(RESTART_PAGES_LEN);
-        let mut start = vec![0; usize::try_from(len).unwrap_or(0)];
-        stream.read_at(mft, 0, &mut start)?;
-        Ok(logfile::uncleanness(&start, || rest_is_empty(mft, &stream)))
+        let geometry = logfile::Geometry {
+            cluster_size: mft.boot.cluster_size,
+            record_size: mft.boot.record_size,
+            clusters: mft.boot.clusters,
+        };
+        let verdict = logfile::judge(&Journal { mft, stream }, geometry);
+        Ok(verdict.uncleanness())
     };
     read().unwrap_or_else(|fault| Some(format!("it cannot be read ({fault})")))
 }
 
-/// The pages behind the restart pages hold nothing but FF, as far as looked at: those at each power of two.
-/// The whole file can be 64 MiB and more.
-fn rest_is_empty(mft: &Mft, stream: &Stream) -> bool {
-    let mut page = [0; 0x1000];
-    let mut offset = RESTART_PAGES_LEN;
-    while offset
-        .checked_add(0x1000)
-        .is_some_and(|end| end <= stream.len())
-    {
-        let read = stream.read_at(mft, offset, &mut page);
-        if read.is_err() || page.iter().any(|byte| *byte != 0xFF) {
-            return false;
-        }
-        offset = offset.saturating_mul(2);
+/// The bytes of `$LogFile`.
+struct Journal<'a> {
+    mft: &'a Mft,
+    stream: Stream,
+}
+
+impl logfile::Source for Journal<'_> {
+    fn len(&self) -> u64 {
+        self.stream.len()
     }
-    true
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.stream.read_at(self.mft, offset, buffer)
+    }
 }
 
 /// Where $MFTMirr lies and how many bytes of it there are.

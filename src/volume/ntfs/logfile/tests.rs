@@ -1,6 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use super::operation as op;
+use super::record::Kind;
 use super::*;
+use crate::device::host;
+use crate::error::Error;
+use crate::volume::ntfs::format::{BOOT_SECTOR_LEN, BootSector, attribute_type, record_number};
+use crate::volume::ntfs::mft::Mft;
 use crate::volume::ntfs::parts::part;
+use crate::volume::ntfs::stream::Stream;
+
+mod damage;
+
+/// A journal in memory.
+#[derive(Clone)]
+struct Bytes(Vec<u8>);
+
+impl Source for Bytes {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let place = crate::bytes::slice(&self.0, usize::try_from(offset).unwrap(), buffer.len());
+        buffer.copy_from_slice(
+            place.ok_or_else(|| Error::damaged("$LogFile", offset, "bytes", "its end"))?,
+        );
+        Ok(())
+    }
+}
+
+const GEOMETRY: Geometry = Geometry {
+    cluster_size: 4096,
+    record_size: 1024,
+    clusters: 1 << 24,
+};
+
+fn bytes_verdict(bytes: Vec<u8>) -> Verdict {
+    judge(&Bytes(bytes), GEOMETRY)
+}
 
 /// A restart page of version 1.1 with these fields.
 fn page(lsn: u64, in_use: u16, flags: u16) -> [u8; PAGE] {
@@ -13,12 +54,12 @@ fn page(lsn: u64, in_use: u16, flags: u16) -> [u8; PAGE] {
     page[0x3C..0x3E].copy_from_slice(&in_use.to_le_bytes());
     page[0x3E..0x40].copy_from_slice(&flags.to_le_bytes());
     page[0x44] = 0xE0;
-    assert!(multi_sector::protect(&mut page));
+    assert!(crate::volume::ntfs::multi_sector::protect(&mut page));
     page
 }
 
 fn verdict(first: [u8; PAGE], second: [u8; PAGE]) -> Option<String> {
-    uncleanness(&[first, second].concat(), || true)
+    bytes_verdict([first, second].concat()).uncleanness()
 }
 
 #[test]
@@ -36,8 +77,9 @@ fn the_newer_page_decides() {
 fn an_erased_journal_is_clean_when_all_of_it_is() {
     let empty = [0xFF; PAGE];
     assert_eq!(verdict(empty, empty), None);
-    let start = [empty, empty].concat();
-    assert!(uncleanness(&start, || false).unwrap().contains("erased"));
+    let used = [[empty; 4].concat(), vec![0; PAGE]].concat();
+    let found = bytes_verdict(used).uncleanness().unwrap();
+    assert!(found.contains("erased"), "{found}");
     assert!(verdict(empty, page(1, 0, 2)).is_some());
 }
 
@@ -46,9 +88,9 @@ fn what_is_bad_or_unknown_is_not_clean() {
     let clean = page(10, 0, 2);
     let change = |offset: usize, bytes: &[u8]| {
         let mut page = clean;
-        multi_sector::restore(&mut page, b"RSTR", "", 0).unwrap();
+        crate::volume::ntfs::multi_sector::restore(&mut page, b"RSTR", "", 0).unwrap();
         page[offset..offset + bytes.len()].copy_from_slice(bytes);
-        assert!(multi_sector::protect(&mut page));
+        assert!(crate::volume::ntfs::multi_sector::protect(&mut page));
         page
     };
     let mut torn = clean;
@@ -76,7 +118,7 @@ fn what_is_bad_or_unknown_is_not_clean() {
         }
     }
     for len in [0, 1, PAGE, 2 * PAGE - 1] {
-        assert!(uncleanness(&[clean, clean].concat()[..len], || true).is_some());
+        assert!(bytes_verdict([clean, clean].concat()[..len].to_vec()) != Verdict::Clean);
     }
 }
 
@@ -87,21 +129,239 @@ fn after_chkdsk_the_journal_is_void() {
     assert_eq!(verdict(checked, checked), None);
 }
 
+/// A fragment of a journal, filled up with FF to the usable size.
+fn fragment(name: &str) -> Option<Bytes> {
+    let mut bytes = part(name)?;
+    let usable = crate::bytes::u64_le(&bytes, 0x48).unwrap();
+    if usable != u64::MAX {
+        bytes.resize(usize::try_from(usable).unwrap(), 0xFF);
+    }
+    Some(Bytes(bytes))
+}
+
+/// The journal of a real volume and its geometry.
+fn real(name: &str) -> Option<(Bytes, Geometry)> {
+    // Says so where there is no data.
+    part("4k.boot")?;
+    let folder = std::env::var_os("COLDFIX_TEST_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        Into::into,
+    );
+    let image = tempfile::NamedTempFile::new().unwrap();
+    let unpack = Command::new("sh")
+        .arg("-c")
+        .arg("xz -dc \"$0\" | cp --sparse=always /dev/stdin \"$1\"")
+        .arg(folder.join("ntfs").join(name))
+        .arg(image.path())
+        .status();
+    assert!(unpack.unwrap().success());
+    let device = host::open(image.path(), host::Access::Read).unwrap();
+    let mut sector = [0; BOOT_SECTOR_LEN];
+    device.read_at(0, &mut sector).unwrap();
+    let boot = BootSector::parse(&sector, device.len()).unwrap();
+    let mft = Mft::open(device, boot).unwrap();
+    let record = Arc::new(mft.system(record_number::LOG_FILE, "$LogFile").unwrap());
+    let stream = Stream::find(&mft, &record, attribute_type::DATA, "");
+    let bytes = stream.unwrap().unwrap().read(&mft).unwrap();
+    let geometry = Geometry {
+        cluster_size: mft.boot.cluster_size,
+        record_size: mft.boot.record_size,
+        clusters: mft.boot.clusters,
+    };
+    Some((Bytes(bytes), geometry))
+}
+
+const A: &str = "w10-1kcluster-log2-dirty.raw.xz";
+const B: &str = "w10-cloud-reparse-log2-dirty.raw.xz";
+
+/// The restart page that counts.
+fn restart_of(log: &Bytes) -> Restart {
+    let parse = |at: u64| RestartPage::parse(&super::page(log, at).unwrap()).unwrap();
+    let (first, second) = (parse(0), parse(PAGE_LEN));
+    let newer = match second.current_lsn > first.current_lsn {
+        true => second,
+        false => first,
+    };
+    newer.restart(log.len()).unwrap()
+}
+
+/// Redo and undo operation of every record from `first` on; a checkpoint has none.
+fn session(log: &Bytes, first: u64) -> (u64, Vec<Option<(u16, u16)>>) {
+    let chain = Chain::build(log, &restart_of(log), first).unwrap();
+    let mut found = Vec::new();
+    walk(&chain, first, |record| {
+        found.push(match record.kind {
+            Kind::Checkpoint => None,
+            Kind::Action => {
+                let action = record.action()?;
+                Some((action.redo, action.undo))
+            }
+        });
+        Ok(())
+    })
+    .unwrap();
+    (chain.end, found)
+}
+
 #[test]
-fn journals_of_windows() {
-    for (name, clean) in [
-        ("LogFile_7.bin.xz", true),
-        ("LogFile_10.bin.xz", false),
-        ("LogFile_10_large.bin.xz", false),
-        ("LogFile_10_downgraded.bin.xz", true),
-        ("LogFile_empty.bin.xz", true),
+fn fragments_of_windows_journals() {
+    for (name, first, end, records, checkpoints) in [
+        ("LogFile_10.bin.xz", 0x80_4408, 0x80_6158, 243, 11),
+        (
+            "LogFile_10_downgraded.bin.xz",
+            0x80_4408,
+            0x80_64AF,
+            268,
+            14,
+        ),
+        ("LogFile_10_large.bin.xz", 0x40_4408, 0x40_6E75, 405, 6),
+        ("LogFile_7.bin.xz", 0x80_0808, 0x80_541D, 779, 15),
     ] {
-        let Some(journal) = part(name) else {
+        let Some(log) = fragment(name) else { return };
+        let (found, operations) = session(&log, first);
+        assert_eq!(found, end, "{name}");
+        assert_eq!(operations.len(), records, "{name}");
+        let found = operations.iter().filter(|codes| codes.is_none()).count();
+        assert_eq!(found, checkpoints, "{name}");
+        let verdict = judge(&log, GEOMETRY);
+        eprintln!("{name}: {:?}", verdict.uncleanness());
+        match name {
+            "LogFile_10_downgraded.bin.xz" | "LogFile_7.bin.xz" => {
+                assert_eq!(verdict, Verdict::Clean, "{name}");
+            }
+            _ => assert_ne!(verdict, Verdict::Clean, "{name}"),
+        }
+    }
+    let Some(log) = fragment("LogFile_empty.bin.xz") else {
+        return;
+    };
+    assert_eq!(judge(&log, GEOMETRY), Verdict::Clean);
+}
+
+#[test]
+fn dirty_volumes_are_idle() {
+    for (name, oldest, end, attributes) in
+        [(A, 0x28_9208, 0x28_92AF, 10), (B, 0x40_5AD5, 0x40_5B7F, 11)]
+    {
+        let Some((log, geometry)) = real(name) else {
             return;
         };
-        let found = uncleanness(&journal[..2 * PAGE], || {
-            journal[2 * PAGE..].iter().all(|byte| *byte == 0xFF)
-        });
-        assert_eq!(found.is_none(), clean, "{name}: {found:?}");
+        let verdict = judge(&log, geometry);
+        assert!(
+            matches!(verdict, Verdict::IdleDirty { records: 3, .. }),
+            "{verdict:?}"
+        );
+        let text = verdict.uncleanness().unwrap();
+        assert!(text.starts_with("idle: nothing is pending"), "{text}");
+        assert!(text.contains("version 2.0"), "{text}");
+        let restart = restart_of(&log);
+        assert_eq!(restart.oldest_lsn, oldest);
+        assert_eq!(restart.restart_lsn, end);
+        assert_eq!(restart.current_lsn, end);
+        let chain = Chain::build(&log, &restart, oldest).unwrap();
+        assert_eq!(chain.end, end);
+        // The newest page is only in the third page of the file's fast pages, or its second bank.
+        let last = chain
+            .page(restart.page(end), restart.sequence(end))
+            .unwrap();
+        assert_eq!(last.source, 0x2000, "{name}");
+        let analysis = Analysis::run(&chain, end, geometry).unwrap();
+        assert_eq!(analysis.tables.attributes.len(), attributes);
+        assert!(analysis.tables.pages.is_empty());
+    }
+}
+
+/// How often a session has each pair of operations; an undo of None is any.
+type Counts<'a> = &'a [(u16, Option<u16>, usize)];
+
+#[test]
+fn whole_sessions() {
+    let a: Counts<'_> = &[
+        (op::FORGET, None, 101),
+        (0x07, None, 61),
+        (0x13, None, 10),
+        (0x14, None, 37),
+        (0x0B, None, 11),
+        (0x08, Some(0x08), 12),
+        (0x08, Some(0), 3),
+        (0x0E, None, 13),
+        (0x02, None, 5),
+        (op::OPEN_ATTRIBUTE, None, 10),
+        (op::DIRTY_PAGE_TABLE, None, 24),
+        (0, Some(0), 13),
+        (0, Some(3), 5),
+    ];
+    let b: Counts<'_> = &[
+        (op::FORGET, None, 48),
+        (0x07, None, 33),
+        (0x0B, None, 54),
+        (0x08, Some(0x08), 4),
+        (0x08, Some(0), 24),
+        (0x21, None, 6),
+        (0x25, None, 1),
+        (op::ATTRIBUTE_NAMES, None, 6),
+        (op::DIRTY_PAGE_TABLE, None, 4),
+    ];
+    for (name, first, records, checkpoints, counts) in
+        [(A, 0x28_4408, 465, 46, a), (B, 0x40_4408, 254, 7, b)]
+    {
+        let Some((log, _)) = real(name) else { return };
+        let (_, operations) = session(&log, first);
+        assert_eq!(operations.len(), records, "{name}");
+        let found = operations.iter().filter(|codes| codes.is_none()).count();
+        assert_eq!(found, checkpoints, "{name}");
+        for (redo, undo, expected) in counts {
+            let found = operations
+                .iter()
+                .flatten()
+                .filter(|codes| codes.0 == *redo && undo.is_none_or(|undo| undo == codes.1));
+            assert_eq!(found.count(), *expected, "{name}: {redo:#x} {undo:x?}");
+        }
+    }
+}
+
+#[test]
+fn analysis_from_earlier_checkpoints() {
+    for (name, session, rows) in [
+        (
+            A,
+            0x28_4408,
+            [
+                (0x28_47AF, 432, 19, 0x28_443D, 176),
+                (0x28_728E, 160, 11, 0x28_70DC, 47),
+                (0x28_91CB, 8, 1, 0x28_912F, 1),
+            ],
+        ),
+        (
+            B,
+            0x40_4408,
+            [
+                (0x40_46FA, 224, 20, 0x40_443D, 163),
+                (0x40_56C8, 25, 20, 0x40_4456, 157),
+                (0x40_5A91, 10, 2, 0x40_58F8, 4),
+            ],
+        ),
+    ] {
+        let Some((log, geometry)) = real(name) else {
+            return;
+        };
+        let mut restart = restart_of(&log);
+        restart.oldest_lsn = session;
+        let chain = Chain::build(&log, &restart, session).unwrap();
+        for (checkpoint, records, pages, redo_lsn, redo) in rows {
+            let analysis = Analysis::run(&chain, checkpoint, geometry).unwrap();
+            let pending = analysis.pending().unwrap();
+            eprintln!("{name} {checkpoint:x}: {pending:?}");
+            assert_eq!(analysis.records, records, "{checkpoint:x}");
+            assert_eq!(pending.pages, pages, "{checkpoint:x}");
+            assert_eq!(analysis.redo_lsn, redo_lsn, "{checkpoint:x}");
+            assert_eq!(pending.redo, redo, "{checkpoint:x}");
+            assert_eq!(
+                (pending.transactions, pending.undo),
+                (0, 0),
+                "{checkpoint:x}"
+            );
+            assert!(!pending.files.is_empty());
+        }
     }
 }

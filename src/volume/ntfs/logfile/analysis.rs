@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The analysis pass over `$LogFile`: what was not on disk yet when Windows stopped.
+//!
+//! ```text
+//! last checkpoint -> open attributes, dirty pages, transactions
+//! each record behind it: its transaction goes on or is over, its pages are dirty from here on
+//! what is left: redo = records not older than their dirty page; undo = records of transactions without an end
+//! ```
+//!
+//! Nothing is changed here. A replay can go over the same records: [`Analysis::redo`] gives them in order with
+//! their page, [`Analysis::undo`] gives those to take back. All work is bounded by the log's length.
+//!
+//! Source: the Linux driver ntfs3 (fslog.c). Stricter: what does not fit refuses the whole log.
+
+use std::collections::BTreeSet;
+
+use super::operation;
+use super::pages::Chain;
+use super::record::{Action, Kind, LogRecord, walk};
+use super::tables::{
+    Checkpoint, DirtyPage, Tables, Transaction, clusters_per_page, damaged, open_attribute,
+};
+use crate::error::{Error, Result};
+use crate::volume::ntfs::format::{attribute_type, record_number};
+
+/// Most dirty pages that are kept: 4 GiB of dirty cache.
+const PAGES_MAX: usize = 0x10_0000;
+/// Most transactions that are kept: their table's count has 16 bits.
+const TRANSACTIONS_MAX: usize = 0x1_0000;
+/// Most looks at a dirty page for freed clusters.
+const LOOKS_MAX: u64 = 0x1000_0000;
+
+/// What the analysis must know of the volume.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::volume::ntfs) struct Geometry {
+    /// Bytes in a cluster.
+    pub(in crate::volume::ntfs) cluster_size: u32,
+    /// Bytes in a record of $MFT.
+    pub(in crate::volume::ntfs) record_size: u32,
+    /// Clusters of the volume.
+    pub(in crate::volume::ntfs) clusters: u64,
+}
+
+/// What waits in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::volume::ntfs) struct Pending {
+    /// Transactions that must be taken back.
+    pub(in crate::volume::ntfs) transactions: usize,
+    /// Pages that may not be on disk.
+    pub(in crate::volume::ntfs) pages: usize,
+    /// Records to do again, as far as their page does not hold them already.
+    pub(in crate::volume::ntfs) redo: usize,
+    /// Records to take back.
+    pub(in crate::volume::ntfs) undo: usize,
+    /// MFT records concerned: those that are changed, and the owners of other attributes that are.
+    pub(in crate::volume::ntfs) files: BTreeSet<u64>,
+}
+
+/// The result of the analysis pass.
+#[derive(Debug)]
+pub(super) struct Analysis<'a> {
+    chain: &'a Chain<'a>,
+    geometry: Geometry,
+    /// The tables as they were when Windows stopped.
+    pub(super) tables: Tables,
+    /// Records behind the start of the checkpoint.
+    pub(super) records: usize,
+    /// Where the redo pass begins.
+    pub(super) redo_lsn: u64,
+    /// Looks at dirty pages so far.
+    looks: u64,
+}
+
+impl<'a> Analysis<'a> {
+    /// Runs the pass from `checkpoint` (an LSN) to the end of the log.
+    pub(super) fn run(
+        chain: &'a Chain<'a>,
+        checkpoint: u64,
+        geometry: Geometry,
+    ) -> Result<Analysis<'a>> {
+        let start = Checkpoint::read(chain, checkpoint, geometry.cluster_size)?;
+        let tables = start.tables(chain, geometry.cluster_size)?;
+        let first = match start.start {
+            0 => checkpoint,
+            lsn => LogRecord::read(chain, lsn)?.next,
+        };
+        if first > checkpoint {
+            let found = format!("{first:#x}");
+            return Err(damaged(
+                "checkpoint",
+                checkpoint,
+                "a start before itself",
+                found,
+            ));
+        }
+        let mut analysis = Analysis {
+            chain,
+            geometry,
+            tables,
+            records: 0,
+            redo_lsn: first,
+            looks: 0,
+        };
+        walk(chain, first, |record| {
+            analysis.records = analysis.records.saturating_add(1);
+            match record.kind {
+                Kind::Checkpoint => Ok(()),
+                Kind::Action => analysis.record(record, start.major),
+            }
+        })?;
+        let pages = analysis.tables.pages.values().map(|page| page.oldest);
+        let transactions = analysis.tables.transactions.values();
+        let oldest = pages.chain(transactions.map(|transaction| transaction.first));
+        let oldest = oldest.filter(|lsn| *lsn != 0).min();
+        analysis.redo_lsn = oldest.map_or(first, |lsn| lsn.min(first));
+        let needed = chain.restart.oldest_lsn;
+        if analysis.redo_lsn < needed {
+            let found = format!("LSN {:#x}", analysis.redo_lsn);
+            let expected = format!("nothing needed before the oldest LSN, {needed:#x}");
+            return Err(damaged("checkpoint", checkpoint, &expected, found));
+        }
+        Ok(analysis)
+    }
+
+    /// Takes one record into the tables.
+    fn record(&mut self, record: &LogRecord, major: u32) -> Result<()> {
+        let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
+        let action = record.action()?;
+        for code in [action.redo, action.undo] {
+            if !operation::is_known(code) {
+                return Err(bad("a known operation", format!("{code:#x}")));
+            }
+        }
+        let id = record.transaction;
+        if id
+            .checked_sub(0x18)
+            .is_none_or(|at| !at.is_multiple_of(0x28))
+        {
+            return Err(bad("the offset of a transaction", format!("{id:#x}")));
+        }
+        let transactions = &mut self.tables.transactions;
+        if transactions.len() >= TRANSACTIONS_MAX && !transactions.contains_key(&id) {
+            return Err(bad("at most 65536 transactions", "more".into()));
+        }
+        let transaction = transactions.entry(id).or_insert(Transaction {
+            state: 1,
+            first: record.lsn,
+            undo_next: 0,
+        });
+        transaction.undo_next = match action.undo {
+            operation::COMPENSATION => record.undo_next,
+            _ => record.lsn,
+        };
+        match action.redo {
+            operation::END_TOP_LEVEL_ACTION => transaction.undo_next = record.undo_next,
+            operation::PREPARE => transaction.state = 2,
+            operation::COMMIT => transaction.state = 3,
+            operation::FORGET => {
+                transactions.remove(&id);
+            }
+            operation::OPEN_ATTRIBUTE => {
+                let entry = action.redo_data.unwrap_or_default();
+                let mut attribute = open_attribute(entry, major, record.lsn)?;
+                let name = action.undo_data.unwrap_or_default();
+                attribute.name =
+                    String::from_utf16_lossy(&crate::volume::ntfs::record::utf16(name));
+                self.tables.attributes.insert(action.target, attribute);
+            }
+            operation::DELETE_DIRTY_CLUSTERS => self.freed(record.lsn, &action)?,
+            operation::HOT_FIX => self.hot_fix(&action),
+            code if operation::changes_clusters(code) && !action.lcns.is_empty() => {
+                self.dirty(record.lsn, &action)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The record's pages are dirty from here on.
+    fn dirty(&mut self, lsn: u64, action: &Action<'_>) -> Result<()> {
+        self.attribute_of(lsn, action)?;
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        for (vcn, lcn) in (action.vcn..).zip(&action.lcns) {
+            let slot = vcn.checked_rem(clusters).unwrap_or(0);
+            let key = (action.target, vcn.saturating_sub(slot));
+            if self.tables.pages.len() >= PAGES_MAX && !self.tables.pages.contains_key(&key) {
+                let found = format!("more than {PAGES_MAX}");
+                return Err(damaged("action", lsn, "fewer dirty pages", found));
+            }
+            let page = self.tables.pages.entry(key).or_insert_with(|| DirtyPage {
+                oldest: lsn,
+                lcns: vec![0; usize::try_from(clusters).unwrap_or(1)],
+            });
+            let place = page
+                .lcns
+                .get_mut(usize::try_from(slot).unwrap_or(usize::MAX));
+            if let Some(place) = place {
+                *place = *lcn;
+            }
+        }
+        Ok(())
+    }
+
+    /// The open attribute of a record that changes clusters, which must be older than the record.
+    fn attribute_of(&self, lsn: u64, action: &Action<'_>) -> Result<&super::tables::OpenAttribute> {
+        let found = self.tables.attributes.get(&action.target);
+        found
+            .filter(|attribute| attribute.opened < lsn)
+            .ok_or_else(|| {
+                let found = found.map_or("none".into(), |found| {
+                    format!("one opened at LSN {:#x}", found.opened)
+                });
+                damaged("action", lsn, "an open attribute as its target", found)
+            })
+    }
+
+    /// Dirty pages in freed clusters need nothing any more.
+    fn freed(&mut self, lsn: u64, action: &Action<'_>) -> Result<()> {
+        let bad = |found: String| damaged("action", lsn, "ranges of clusters", found);
+        let (ranges, rest) = action.redo_data.unwrap_or_default().as_chunks::<16>();
+        if !rest.is_empty() {
+            return Err(bad(format!("{} odd bytes", rest.len())));
+        }
+        let mut freed: Vec<(u64, u64)> = Vec::new();
+        for range in ranges {
+            let [start, count] = [0, 8].map(|at| crate::bytes::u64_le(range, at).unwrap_or(0));
+            let end = start.checked_add(count);
+            freed.push((
+                start,
+                end.ok_or_else(|| bad(format!("{count:#x} at {start:#x}")))?,
+            ));
+        }
+        freed.sort_unstable();
+        // Afterwards the last range that begins at or before a cluster reaches as far as any of them.
+        let mut reach = 0;
+        for (_, end) in &mut freed {
+            reach = reach.max(*end);
+            *end = reach;
+        }
+        let pages = u64::try_from(self.tables.pages.len()).unwrap_or(u64::MAX);
+        self.looks = self.looks.saturating_add(pages);
+        if self.looks > LOOKS_MAX {
+            return Err(bad("too many of them".into()));
+        }
+        for lcn in self
+            .tables
+            .pages
+            .values_mut()
+            .flat_map(|page| &mut page.lcns)
+        {
+            let before = freed.partition_point(|(start, _)| *start <= *lcn);
+            let range = before.checked_sub(1).and_then(|at| freed.get(at));
+            if range.is_some_and(|(_, end)| *lcn < *end) {
+                *lcn = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// A bad cluster of a dirty page was replaced.
+    fn hot_fix(&mut self, action: &Action<'_>) {
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        let slot = action.vcn.checked_rem(clusters).unwrap_or(0);
+        let key = (action.target, action.vcn.saturating_sub(slot));
+        let page = self.tables.pages.get_mut(&key);
+        let slot = usize::try_from(slot).unwrap_or(usize::MAX);
+        if let (Some(page), Some(lcn)) = (page, action.lcns.first())
+            && let Some(place) = page.lcns.get_mut(slot)
+            && *place != 0
+        {
+            *place = *lcn;
+        }
+    }
+
+    /// Gives each record that may have to be done again to `visit`, in order.
+    pub(super) fn redo(
+        &self,
+        mut visit: impl FnMut(&LogRecord, &Action<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        walk(self.chain, self.redo_lsn, |record| {
+            if record.kind == Kind::Checkpoint {
+                return Ok(());
+            }
+            let action = record.action()?;
+            if !operation::changes_clusters(action.redo) || action.lcns.is_empty() {
+                return Ok(());
+            }
+            let slot = action.vcn.checked_rem(clusters).unwrap_or(0);
+            let key = (action.target, action.vcn.saturating_sub(slot));
+            let Some(page) = self.tables.pages.get(&key) else {
+                return Ok(());
+            };
+            let first = page.lcns.get(usize::try_from(slot).unwrap_or(usize::MAX));
+            // An older record is on disk; a page without cluster was deleted.
+            if record.lsn < page.oldest || first.is_none_or(|lcn| *lcn == 0) {
+                return Ok(());
+            }
+            visit(record, &action)
+        })
+    }
+
+    /// Gives each record to take back to `visit`, with its transaction's number, newest first in each transaction.
+    pub(super) fn undo(
+        &self,
+        mut visit: impl FnMut(u32, &LogRecord, &Action<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for (id, transaction) in &self.tables.transactions {
+            let mut lsn = transaction.undo_next;
+            if transaction.state != 1 {
+                continue;
+            }
+            while lsn != 0 {
+                let bad =
+                    |expected: &str, found: String| damaged("undo chain", lsn, expected, found);
+                if lsn < self.chain.restart.oldest_lsn || lsn > self.chain.end {
+                    return Err(bad(
+                        "a record that the log still holds",
+                        format!("{lsn:#x}"),
+                    ));
+                }
+                let record = LogRecord::read(self.chain, lsn)?;
+                if record.transaction != *id || record.kind != Kind::Action {
+                    let found = format!("{:#x}", record.transaction);
+                    return Err(bad(&format!("a record of transaction {id:#x}"), found));
+                }
+                // Each step goes back: no loops.
+                if record.undo_next >= lsn {
+                    return Err(bad(
+                        "an older record next",
+                        format!("{:#x}", record.undo_next),
+                    ));
+                }
+                let action = record.action()?;
+                if operation::changes_clusters(action.undo) && !action.lcns.is_empty() {
+                    visit(*id, &record, &action)?;
+                }
+                lsn = record.undo_next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what waits, and checks what the counted records point to.
+    pub(super) fn pending(&self) -> Result<Pending> {
+        let mut pending = Pending {
+            pages: self.tables.pages.len(),
+            ..Pending::default()
+        };
+        self.redo(|record, action| {
+            pending.redo = pending.redo.saturating_add(1);
+            pending
+                .files
+                .insert(self.target(record, action, action.redo)?);
+            Ok(())
+        })?;
+        let mut open = BTreeSet::new();
+        self.undo(|id, record, action| {
+            pending.undo = pending.undo.saturating_add(1);
+            open.insert(id);
+            pending
+                .files
+                .insert(self.target(record, action, action.undo)?);
+            Ok(())
+        })?;
+        pending.transactions = open.len();
+        Ok(pending)
+    }
+
+    /// The MFT record that a record changes, or whose attribute it changes.
+    fn target(&self, record: &LogRecord, action: &Action<'_>, code: u16) -> Result<u64> {
+        let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
+        let cluster = u64::from(self.geometry.cluster_size);
+        // The boot sector and its code, 8 KiB, are never logged.
+        let boot = 0x2000_u64.div_ceil(cluster.max(1));
+        for lcn in action.lcns.iter().filter(|lcn| **lcn != 0) {
+            if !(boot..self.geometry.clusters).contains(lcn) {
+                return Err(bad(
+                    "clusters of the volume behind $Boot",
+                    format!("LCN {lcn:#x}"),
+                ));
+            }
+        }
+        let attribute = self.attribute_of(record.lsn, action)?;
+        let file = attribute.file.record;
+        let unnamed = attribute.kind == attribute_type::DATA && attribute.name.is_empty();
+        if unnamed && file == record_number::MFT {
+            let place = action.vcn.checked_mul(cluster);
+            let place = place.and_then(|place| place.checked_add(action.cluster_offset));
+            let number =
+                place.and_then(|place| place.checked_div(u64::from(self.geometry.record_size)));
+            return number.ok_or_else(|| bad("a place in $MFT", format!("VCN {:#x}", action.vcn)));
+        }
+        if unnamed
+            && file >= record_number::FIRST_USER
+            && code == operation::UPDATE_NONRESIDENT_VALUE
+        {
+            // Windows does not log users' data: the table of open attributes cannot be right.
+            return Err(Error::refused(
+                format!(
+                    "record {:#x} of $LogFile would overwrite the content of the file in MFT record {file}",
+                    record.lsn
+                ),
+                "let Windows close the journal: attach the disk to a Windows computer",
+            ));
+        }
+        Ok(file)
+    }
+}
