@@ -99,7 +99,8 @@ const SACL_FLAGS: [(&str, u16); 3] = [
 ];
 
 /// Writes a descriptor as text. `domain` is the SID of the machine or domain whose accounts get two letters.
-/// The resource manager control, "defaulted" bits, slack and padding have no text and are left out.
+/// The resource manager control, "defaulted" bits, flags of a list that is not there, slack and padding have
+/// no text and are left out.
 ///
 /// # Errors
 /// `Unsupported` for entries that this module has no text for.
