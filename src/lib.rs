@@ -30,6 +30,8 @@ pub mod volume;
 
 pub mod hive;
 
+pub mod security;
+
 pub mod firewall;
 
 pub mod edit;
