@@ -54,7 +54,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             "volume.journal",
             "The volume's journal is not clean",
             Severity::Notice,
-            "As after a power-off: changes to files and folders may still wait in the journal, and Windows applies them at its next start. What is reported here may be a moment older than that. A repair is refused while it is so.",
+            "As after a power-off. Windows deals with it at its next start; the evidence says whether changes to files and folders still wait in it. A repair is refused while it is so.",
             "$LogFile",
             journal,
             "a journal that was closed",
