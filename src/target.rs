@@ -74,7 +74,8 @@ impl Target {
             )
         })?;
         if metadata.is_dir() {
-            return Target::open_folder(path);
+            let folder = MountedFolder::open(path)?;
+            return Ok(Target::over_folder(path, Arc::new(folder)));
         }
         let host = device::open(path, access)?;
         let kind = if metadata.is_file() {
@@ -86,9 +87,8 @@ impl Target {
         Target::open_disk(path, kind, host, overlay)
     }
 
-    fn open_folder(path: &Path) -> Result<Target> {
-        let folder = Arc::new(MountedFolder::open(path)?);
-        Ok(Target {
+    fn over_folder(path: &Path, folder: Arc<MountedFolder>) -> Target {
+        Target {
             path: path.to_owned(),
             kind: TargetKind::Folder,
             disk: None,
@@ -98,7 +98,7 @@ impl Target {
             }],
             folder: Some(folder),
             notes: Vec::new(),
-        })
+        }
     }
 
     fn open_disk(
@@ -146,18 +146,8 @@ impl Target {
                 Arc::clone(&disk.host),
                 Arc::clone(&disk.overlay),
             ),
-            (None, Some(folder)) => Ok(Target {
-                path: self.path.clone(),
-                kind: self.kind,
-                disk: None,
-                folder: Some(Arc::clone(folder)),
-                volumes: vec![Opened {
-                    partition: None,
-                    volume: Some(Ok(Arc::clone(folder) as Arc<dyn Volume>)),
-                }],
-                notes: self.notes.clone(),
-            }),
-            (None, None) => Target::open_folder(&self.path),
+            (None, Some(folder)) => Ok(Target::over_folder(&self.path, Arc::clone(folder))),
+            (None, None) => Target::open(&self.path, Access::Read),
         }
     }
 

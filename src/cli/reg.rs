@@ -15,13 +15,17 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 
+mod data;
+mod query;
+
+use data::typed_data;
+
 use super::operation::Session;
 use super::output::{Output, warn, write_file};
 use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::device::Access;
-use crate::edit::{Edit, HexBytes, HiveName, hex_digits, utf16_with_terminator};
+use crate::edit::{Edit, HexBytes, HiveName};
 use crate::error::{Error, Result};
-use crate::hive::{Key, Value};
 use crate::report::{Report, text};
 use crate::target::Target;
 use crate::windows::{Installation, RegAction, RegFile, export, value};
@@ -188,7 +192,7 @@ pub(super) fn run(
     output: &mut Output,
 ) -> anyhow::Result<u8> {
     match arguments.command {
-        Command::Query(query) => run_query(common, &query, output),
+        Command::Query(query) => query::run(common, &query, output),
         Command::Add(add) => run_add(common, add, output),
         Command::Delete(delete) => run_delete(common, delete, output),
         Command::Export(export) => run_export(common, &export, output),
@@ -248,176 +252,6 @@ impl Place {
     }
 }
 
-#[derive(Serialize)]
-struct QueryReport {
-    schema: &'static str,
-    keys: Vec<KeyReport>,
-}
-
-#[derive(Serialize)]
-struct KeyReport {
-    path: String,
-    values: Vec<ValueReport>,
-    subkeys: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct ValueReport {
-    name: String,
-    /// The name's UTF-16LE bytes, where no text is the same and `name` is only its description.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name_utf16: Option<HexBytes>,
-    #[serde(rename = "type")]
-    kind: String,
-    text: String,
-    data: HexBytes,
-}
-
-impl ValueReport {
-    fn new(found: &Value<'_>) -> Result<ValueReport> {
-        let data = found.data()?;
-        let name = found.name();
-        let exact = value::exact_name(name).is_some();
-        Ok(ValueReport {
-            name: value::name_text(name),
-            name_utf16: (!exact)
-                .then(|| HexBytes(name.units().flat_map(u16::to_le_bytes).collect())),
-            kind: value::type_name(found.kind()),
-            text: value::display(found.kind(), &data),
-            data: HexBytes(data.into_owned()),
-        })
-    }
-}
-
-fn run_query(common: &Common, query: &Query, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&query.target, Access::Read)?;
-    let installation = target.installation(common.partition)?;
-    let place = Place::find(&installation, &query.key)?;
-    let file = installation.registry.required(place.hive)?;
-    let root = file.hive.key(&place.key)?.ok_or_else(|| place.missing())?;
-    let wanted = if query.ve {
-        Some("")
-    } else {
-        query.value.as_deref()
-    };
-
-    let mut reports = Vec::new();
-    let mut pending = vec![(root, place.hive.full_path(&place.key))];
-    while let Some((key, path)) = pending.pop() {
-        let report = report_key(&key, path, wanted)?;
-        if query.recursive {
-            for subkey in key.subkeys()?.into_iter().rev() {
-                let below = format!("{}\\{}", report.path, value::name_text(subkey.name()));
-                pending.push((subkey, below));
-            }
-        }
-        if wanted.is_none() || !report.values.is_empty() {
-            reports.push(report);
-        }
-    }
-    if reports.is_empty() && !query.ve {
-        return Err(place.missing().into());
-    }
-    if output.is_text() {
-        output.text(&print_query(&reports, query, &place))?;
-        warn(&unprintable_names(&reports));
-    } else {
-        output.json(&QueryReport {
-            schema: "coldfix.registry/1",
-            keys: reports,
-        })?;
-    }
-    Ok(HEALTHY)
-}
-
-fn report_key(key: &Key<'_>, path: String, wanted: Option<&str>) -> Result<KeyReport> {
-    let values = match wanted {
-        Some(name) => key.value(name)?.into_iter().collect(),
-        None => key.values()?,
-    };
-    Ok(KeyReport {
-        values: values.iter().map(ValueReport::new).collect::<Result<_>>()?,
-        subkeys: key
-            .subkeys()?
-            .iter()
-            .map(|subkey| format!("{path}\\{}", value::name_text(subkey.name())))
-            .collect(),
-        path,
-    })
-}
-
-/// The layout of `reg query`: every part in its place, so that scripts can read it.
-fn print_query(reports: &[KeyReport], query: &Query, place: &Place) -> String {
-    let one_value = query.ve || query.value.is_some();
-    let mut out = String::new();
-    for report in reports {
-        // A key without values has no line of its own, unless the whole tree is listed.
-        if !report.values.is_empty() || query.recursive {
-            out.push_str(&format!("\n{}\n", value::printable(&report.path)));
-            for value in &report.values {
-                let name = if value.name.is_empty() {
-                    "(Default)"
-                } else {
-                    &value.name
-                };
-                out.push_str(&format!(
-                    "    {}    {}    {}\n",
-                    value::printable(name),
-                    value.kind,
-                    value::printable(&value.text)
-                ));
-            }
-        }
-        if !query.recursive && !one_value {
-            out.push('\n');
-            for subkey in &report.subkeys {
-                out.push_str(&format!("{}\n", value::printable(subkey)));
-            }
-        }
-    }
-    if reports.is_empty() {
-        out.push_str(&format!(
-            "\n{}\n    (Default)    REG_SZ    (value not set)\n",
-            place.hive.full_path(&place.key)
-        ));
-    }
-    if one_value || query.recursive {
-        out.push('\n');
-    }
-    if one_value && query.recursive {
-        out.push_str(&format!(
-            "End of search: {} match(es) found.\n",
-            reports.len()
-        ));
-    }
-    out
-}
-
-/// A note on every name that the text above does not show as it is.
-fn unprintable_names(reports: &[KeyReport]) -> String {
-    let shown = |name: &str| value::printable(name) != name;
-    let mut names: Vec<String> = Vec::new();
-    for report in reports {
-        let values = report
-            .values
-            .iter()
-            .filter(|value| value.name_utf16.is_some() || shown(&value.name))
-            .map(|value| format!("{}\\{}", report.path, value.name));
-        names.extend(values);
-        let below = report.subkeys.iter().filter(|subkey| shown(subkey));
-        names.extend(below.cloned());
-    }
-    names
-        .iter()
-        .map(|name| {
-            format!(
-                "note: {} holds characters that are shown as \\u{{...}}; --format json has them as they are\n",
-                value::printable(name)
-            )
-        })
-        .collect()
-}
-
 fn run_add(common: &Common, mut add: Add, output: &mut Output) -> anyhow::Result<u8> {
     add.writing.yes |= add.force;
     let mut session = Session::open(common, &add.writing, &add.target)?;
@@ -454,69 +288,6 @@ fn run_add(common: &Common, mut add: Add, output: &mut Output) -> anyhow::Result
         &format!("reg add {}", add.key),
         output,
     )
-}
-
-/// Data as reg.exe takes it after `/d`.
-fn typed_data(kind: u32, data: Option<&str>, separator: &str) -> Result<Vec<u8>> {
-    let wrong = |what: &str| {
-        Error::unsupported(
-            format!("{:?} is not {what}", data.unwrap_or_default()),
-            "give the data after -d in the form of the type after -t",
-        )
-    };
-    let number = || -> Option<u64> {
-        let text = data.unwrap_or("0").trim();
-        let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(digits) => (digits, 16),
-            None => (text, 10),
-        };
-        // A sign would be taken otherwise.
-        digits
-            .chars()
-            .all(|digit| digit.is_ascii_hexdigit())
-            .then(|| u64::from_str_radix(digits, radix).ok())
-            .flatten()
-    };
-    let narrow = || number().and_then(|number| u32::try_from(number).ok());
-    Ok(match kind {
-        value::SZ | value::EXPAND_SZ => utf16_with_terminator(data.unwrap_or_default()),
-        value::DWORD => narrow()
-            .ok_or_else(|| wrong("a 32-bit number"))?
-            .to_le_bytes()
-            .to_vec(),
-        5 => narrow()
-            .ok_or_else(|| wrong("a 32-bit number"))?
-            .to_be_bytes()
-            .to_vec(),
-        value::QWORD => number()
-            .ok_or_else(|| wrong("a 64-bit number"))?
-            .to_le_bytes()
-            .to_vec(),
-        value::MULTI_SZ => {
-            // A separator at the end adds nothing; an empty part would end the list for every reader.
-            let text = data.unwrap_or_default();
-            let mut parts: Vec<&str> = match separator {
-                "" => vec![text],
-                _ => text.split(separator).collect(),
-            };
-            while parts.last().is_some_and(|part| part.is_empty()) {
-                parts.pop();
-            }
-            if parts.iter().any(|part| part.is_empty()) {
-                return Err(wrong("a list without empty parts"));
-            }
-            let mut bytes: Vec<u8> = parts.into_iter().flat_map(utf16_with_terminator).collect();
-            bytes.extend([0, 0]);
-            bytes
-        }
-        6 => data
-            .unwrap_or_default()
-            .encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect(),
-        _ => hex_digits(data.unwrap_or_default())
-            .ok_or_else(|| wrong("an even run of hexadecimal digits"))?,
-    })
 }
 
 fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyhow::Result<u8> {

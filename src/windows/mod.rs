@@ -4,6 +4,7 @@
 mod control_set;
 mod hive_file;
 mod installation;
+mod reg_export;
 mod reg_file;
 mod registry;
 pub mod value;
@@ -11,5 +12,6 @@ pub mod value;
 pub use control_set::{ControlSet, Select};
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
-pub use reg_file::{Export, RegAction, RegFile, SkippedLine, export};
+pub use reg_export::{Export, export};
+pub use reg_file::{RegAction, RegFile, SkippedLine};
 pub use registry::{Reading, Registry};
