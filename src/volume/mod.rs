@@ -8,6 +8,8 @@ pub mod mounted;
 pub mod ntfs;
 mod path;
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
 /// What a directory entry is.
@@ -31,6 +33,15 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Length of the content in bytes; 0 for folders.
     pub len: u64,
+}
+
+/// One file or folder in a listing of a whole tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeEntry {
+    /// Its path from the volume's root, parts separated by `/`, spelt as on the disk.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
 }
 
 /// What is known of a volume before anything is done to it. `inspect` prints it; the gates judge it.
@@ -90,10 +101,74 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// resident file its record. A mounted folder answers `u64::MAX`.
     fn capacity(&self, path: &str) -> Result<u64>;
 
-    /// Makes `content` the content of the existing file at `path`, in place, touching only bytes that
-    /// differ. A content longer than [`Volume::capacity`], a compressed, encrypted, sparse or
+    /// Makes `content` the content of the existing file at `path`, touching only bytes that differ. In place
+    /// where it fits into [`Volume::capacity`], else the file grows. A compressed, encrypted, sparse or
     /// WOF-compressed file is refused before anything is written.
     fn replace(&self, path: &str, content: &[u8]) -> Result<()>;
+
+    /// The file or folder at `path` and everything below it: itself first, a folder before what is in it.
+    /// Links are listed and not entered.
+    fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        let _ = path;
+        Err(not_offered("listing whole trees"))
+    }
+
+    /// The self-relative security descriptors of the files and folders at `paths`, in their order. A link's
+    /// own, not that of what it points to. Equal ones are shared.
+    fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
+        let _ = paths;
+        Err(not_offered("reading permissions"))
+    }
+
+    /// Gives the files and folders at `paths` this self-relative security descriptor. `now` is a FILETIME.
+    fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
+        let _ = (descriptor, paths, now);
+        Err(not_offered("writing permissions"))
+    }
+
+    /// Gives the file or folder at `path` another name in the same folder. Refused where the name exists or
+    /// is none that Windows takes. `now` is a FILETIME.
+    fn rename(&self, path: &str, name: &str, now: u64) -> Result<()> {
+        let _ = (path, name, now);
+        Err(not_offered("renaming"))
+    }
+
+    /// Makes a folder with this self-relative security descriptor. `now` is a FILETIME.
+    fn create_directory(&self, path: &str, descriptor: &[u8], now: u64) -> Result<()> {
+        let _ = (path, descriptor, now);
+        Err(not_offered("making folders"))
+    }
+
+    /// Makes a file with this content and self-relative security descriptor. `now` is a FILETIME.
+    fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
+        let _ = (path, content, descriptor, now);
+        Err(not_offered("making files"))
+    }
+
+    /// Removes a file or an empty folder. `now` is a FILETIME.
+    fn remove(&self, path: &str, now: u64) -> Result<()> {
+        let _ = (path, now);
+        Err(not_offered("removing files"))
+    }
+
+    /// Agrees to throw away what waits in the volume's journal: the first change then closes the journal and
+    /// marks the volume dirty, so that Windows checks it when it starts.
+    fn discard_journal(&self) -> Result<()> {
+        Err(not_offered("discarding the journal"))
+    }
+
+    /// What the changes made so far did besides what was asked for, in plain words, such as a journal closed.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The error of a volume that cannot do what is asked, whatever its state.
+fn not_offered(what: &str) -> Error {
+    Error::unsupported(
+        format!("{what} is not possible on this volume"),
+        "give coldfix the disk itself, or its image, instead of the mounted folder",
+    )
 }
 
 /// Says why Windows may be hibernated on a volume whose `hiberfil.sys` begins with `header`; `None` when it
