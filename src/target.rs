@@ -184,6 +184,14 @@ impl Target {
         Ok(found)
     }
 
+    /// The volume on this partition; with `None` the one volume of a folder or of a disk without partitions.
+    pub fn volume(&self, partition: Option<u32>) -> Option<&Arc<dyn Volume>> {
+        let opened = self.volumes.iter().find(|opened| {
+            opened.partition.as_ref().map(|partition| partition.number) == partition
+        });
+        opened?.volume.as_ref()?.as_ref().ok()
+    }
+
     /// The one installation to work on: the only one, or the one on partition `wanted`.
     pub fn installation(&self, wanted: Option<u32>) -> Result<Installation> {
         let mut found = self.installations()?;

@@ -104,7 +104,7 @@ impl Session {
             .volume
             .check_writable()
             .context(|| installation.describe())?;
-        plan::apply(&mut installation.registry, edits, self.now.filetime())
+        plan::apply(installation, edits, self.now.filetime())
     }
 
     /// Stores the steps, verifies them, shows them, asks, and commits.
@@ -260,7 +260,7 @@ fn quoted(path: &Path) -> String {
 fn replays(installation: &Installation, steps: &[Step]) -> Vec<String> {
     HiveName::ALL
         .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == *name))
+        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
         .filter_map(|name| installation.registry.hive(name).ok().flatten())
         .filter(|file| file.state == State::Replayed)
         .map(|file| {

@@ -156,12 +156,7 @@ fn revert(
     let mut installation = session.target.installation(common.partition)?;
     installation.volume.check_writable()?;
     let command = format!("undo {id} --revert");
-    let reverted = plan::revert(
-        &mut installation.registry,
-        &steps,
-        &command,
-        session.now.filetime(),
-    )?;
+    let reverted = plan::revert(&mut installation, &steps, &command, session.now.filetime())?;
     let mut report = Report::new(&session.target);
     report.add_installation(&session.target, &installation);
     report.notes.extend(reverted.left_alone.iter().cloned());

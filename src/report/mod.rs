@@ -163,7 +163,7 @@ pub struct OperationReport {
 /// One edit.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
-    /// `create-key`, `delete-key`, `set-value`, `delete-value`.
+    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-security`, `rename`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -185,6 +185,8 @@ impl EditReport {
                 Edit::DeleteKey { .. } => "delete-key",
                 Edit::SetValue { .. } => "set-value",
                 Edit::DeleteValue { .. } => "delete-value",
+                Edit::SetSecurity { .. } => "set-security",
+                Edit::Rename { .. } => "rename",
             },
             location: step.edit.location(),
             before: step.before.clone(),
