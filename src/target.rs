@@ -218,6 +218,31 @@ impl Target {
         found.pop().ok_or_else(|| self.no_installation(wanted))
     }
 
+    /// The volume whose files are meant: that of the installation that [`Target::installation`] gives; where there is no
+    /// installation, the one volume that can be opened, or the one on partition `wanted`.
+    pub fn files(&self, wanted: Option<u32>) -> Result<Installation> {
+        let mut found = self.installations()?;
+        found.retain(|installation| wanted.is_none() || installation.partition == wanted);
+        if !found.is_empty() {
+            return self.installation(wanted);
+        }
+        let mut volumes = self.volumes.iter().filter_map(|opened| {
+            let number = opened.partition.as_ref().map(|partition| partition.number);
+            let volume = opened.volume.as_ref()?.as_ref().ok()?;
+            (wanted.is_none() || number == wanted).then_some((number, volume))
+        });
+        match (volumes.next(), volumes.next()) {
+            (Some((number, volume)), None) => {
+                Ok(Installation::without_windows(Arc::clone(volume), number))
+            }
+            (Some(_), Some(_)) => Err(Error::refused(
+                "several volumes, and none with a Windows installation",
+                "choose one with --partition N; `coldfix inspect` lists them",
+            )),
+            (None, _) => Err(self.no_installation(wanted)),
+        }
+    }
+
     /// Why there is no installation: a volume that could not be opened explains it best.
     fn no_installation(&self, wanted: Option<u32>) -> Error {
         for opened in &self.volumes {

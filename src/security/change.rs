@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use super::ace::{Ace, Effect, flag, kind};
 use super::acl::Acl;
 use super::descriptor::{AclField, Descriptor, control};
-use super::rights::map_generic;
+use super::names::Names;
+use super::rights::{map_generic, parse_letters};
 use super::sid::Sid;
 
 /// The flags that say what is handed down, and how.
@@ -34,6 +35,53 @@ pub struct Grant {
     pub flags: u8,
     /// In place of everything that the account was granted explicitly so far.
     pub replace: bool,
+}
+
+impl Grant {
+    /// Reads `WHO:RIGHTS` as icacls spells it: `*S-1-5-20:R`, `BUILTIN\Users:(OI)(CI)(RX,W)`, `ann:(OI)(CI)F`.
+    ///
+    /// # Errors
+    /// `Refused` when nobody is meant, for rights that are not known, for `(I)`, which only Windows gives, and for
+    /// `(IO)` without `(OI)` or `(CI)`.
+    pub fn parse(text: &str, names: &Names) -> Result<Grant> {
+        let wrong = |what: &str| {
+            Error::refused(
+                format!("`{}`: {what}", text.escape_debug()),
+                "write it as icacls does, such as 'NT AUTHORITY\\NETWORK SERVICE:R' or '*S-1-5-32-544:(OI)(CI)F'",
+            )
+        };
+        let (who, mut rights) = text
+            .split_once(':')
+            .ok_or_else(|| wrong("no rights after a colon"))?;
+        let mut flags = 0;
+        while let Some((word, rest)) = rights
+            .strip_prefix('(')
+            .and_then(|text| text.split_once(')'))
+        {
+            let bit = match word.to_ascii_uppercase().as_str() {
+                "OI" => flag::OBJECT_INHERIT,
+                "CI" => flag::CONTAINER_INHERIT,
+                "IO" => flag::INHERIT_ONLY,
+                "NP" => flag::NO_PROPAGATE,
+                "I" => return Err(wrong("(I) marks what is inherited and cannot be given")),
+                _ => break,
+            };
+            flags |= bit;
+            rights = rest;
+        }
+        if rights.is_empty() {
+            return Err(wrong("no rights"));
+        }
+        if flags & flag::INHERIT_ONLY != 0 && flags & HANDED_DOWN == 0 {
+            return Err(wrong("(IO) needs (OI) or (CI)"));
+        }
+        Ok(Grant {
+            sid: names.find(who)?,
+            mask: parse_letters(rights, false)?,
+            flags,
+            replace: false,
+        })
+    }
 }
 
 /// The descriptor with the grant merged into it, as `icacls /grant` does: an explicit allow entry of the account with
@@ -112,6 +160,23 @@ pub fn inherit_again(
     let mut fresh = with_entries(descriptor, explicit.chain(inherited).collect());
     fresh.control |= control::DACL_AUTO_INHERITED;
     Some(fresh)
+}
+
+/// Whether a folder hands down the same under both descriptors.
+pub fn hands_down_the_same(one: &Descriptor, other: &Descriptor) -> bool {
+    let inheritable = |descriptor: &Descriptor| -> Vec<Ace> {
+        let aces = descriptor.dacl.acl().map(|acl| acl.aces.as_slice());
+        let aces = aces.unwrap_or_default().iter();
+        aces.filter(|ace| ace.flags & HANDED_DOWN != 0)
+            .cloned()
+            .map(|mut ace| {
+                // Where the folder has it from is not handed down.
+                ace.flags &= !flag::INHERITED;
+                ace
+            })
+            .collect()
+    };
+    inheritable(one) == inheritable(other)
 }
 
 fn with_entries(descriptor: &Descriptor, aces: Vec<Ace>) -> Descriptor {
@@ -263,6 +328,39 @@ mod tests {
             shown(&inherit_again(&open, &read("D:(A;OI;GR;;;BU)"), false).unwrap()),
             "O:SYD:AI(D;;FR;;;AN)(A;ID;FR;;;BU)"
         );
+    }
+
+    #[test]
+    fn grants_are_spelt_as_for_icacls() {
+        let names = Names::new();
+        let read = |text| {
+            let grant = Grant::parse(text, &names).unwrap();
+            (grant.sid.to_string(), grant.mask, grant.flags)
+        };
+        let network = "S-1-5-20".to_owned();
+        assert_eq!(read("NETWORK SERVICE:R"), (network.clone(), 0x12_0089, 0));
+        assert_eq!(
+            read(r"nt authority\network service:(R)"),
+            (network, 0x12_0089, 0)
+        );
+        assert_eq!(
+            read("*S-1-5-32-544:(oi)(CI)f"),
+            ("S-1-5-32-544".to_owned(), 0x1f_01ff, 3)
+        );
+        assert_eq!(
+            read("Everyone:(OI)(IO)(D,WDAC)"),
+            ("S-1-1-0".to_owned(), 0x5_0000, 9)
+        );
+        for wrong in [
+            "Everyone",
+            "Everyone:",
+            "Everyone:(I)F",
+            "Everyone:(IO)F",
+            "x:F",
+            "Everyone:Q",
+        ] {
+            assert!(Grant::parse(wrong, &names).is_err(), "{wrong}");
+        }
     }
 
     #[test]

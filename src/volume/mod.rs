@@ -106,8 +106,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// WOF-compressed file is refused before anything is written.
     fn replace(&self, path: &str, content: &[u8]) -> Result<()>;
 
-    /// The file or folder at `path` and everything below it: itself first, a folder before what is in it.
-    /// Links are listed and not entered.
+    /// The file or folder at `path` and everything below it, depth first: itself, then each entry with what is
+    /// below that one. Links are listed and not entered.
     fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
         let _ = path;
         Err(not_offered("listing whole trees"))
