@@ -373,3 +373,6 @@ pub fn restore(volume: &dyn Volume, folder: &str, lines: &[saved::Saved]) -> Res
     change.edit = Edit::set_security(wanted);
     Ok(change)
 }
+
+#[cfg(test)]
+mod tests;

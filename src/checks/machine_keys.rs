@@ -417,3 +417,59 @@ fn rename(facts: &Facts<'_>, keys: &Keys) -> Result<Proposal> {
         "look at them and remove those that are not needed, in Windows",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use md5::{Digest as _, Md5};
+
+    use super::*;
+
+    #[test]
+    fn the_file_name_is_that_of_the_container() {
+        let digest = Md5::digest(b"tsseckeyset1\0");
+        let words = digest.chunks_exact(4);
+        let name: String = words
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+            .map(|word| format!("{word:08x}"))
+            .collect();
+        assert_eq!(name, CONTAINER);
+    }
+
+    #[test]
+    fn what_prevents_reading() {
+        let reads = |text: &str| service_reads(&Ok(sddl::parse(text, None).unwrap()));
+        assert!(reads(KEY_SDDL));
+        // Rights may add up, and come through a group that the service is always in.
+        assert!(reads("D:(A;;0x20089;;;NS)(A;;0x100000;;;WD)"));
+        assert!(reads("D:NO_ACCESS_CONTROL"));
+        for text in [
+            "D:P",
+            "D:(A;;FA;;;SY)(A;;FR;;;BA)",
+            "D:(A;;0x120088;;;NS)",
+            "D:(A;IOOI;FR;;;NS)",
+            "D:(D;;0x1;;;WD)(A;;FR;;;NS)",
+            "D:(A;;FR;;;NS)(D;ID;0x80;;;NS)",
+        ] {
+            assert!(!reads(text), "{text}");
+        }
+        assert!(!service_reads(&Err("damaged".to_owned())));
+
+        let uses = |text: &str| everyone_uses(&Ok(sddl::parse(text, None).unwrap()));
+        assert!(uses(FOLDER_SDDL));
+        assert!(uses("D:(A;;FA;;;WD)"));
+        assert!(!uses("D:PAI(A;;FA;;;SY)(A;;FA;;;BA)"));
+        assert!(!uses("D:(D;;0x2;;;WD)(A;;FA;;;WD)"));
+    }
+
+    #[test]
+    fn the_target_keeps_the_sacl() {
+        let now = sddl::parse("O:BAG:BAD:P(A;;FA;;;BA)S:PAI(AU;SA;FA;;;WD)", None).unwrap();
+        let wanted = Descriptor::parse(&target(FOLDER_SDDL, &Ok(now)).unwrap()).unwrap();
+        assert_eq!(
+            sddl::format(&wanted, None).unwrap(),
+            format!("{FOLDER_SDDL}S:PAI(AU;SA;FA;;;WD)")
+        );
+        let plain = Descriptor::parse(&target(FOLDER_SDDL, &Err(String::new())).unwrap());
+        assert_eq!(sddl::format(&plain.unwrap(), None).unwrap(), FOLDER_SDDL);
+    }
+}
