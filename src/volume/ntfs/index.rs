@@ -20,11 +20,13 @@ use std::sync::Arc;
 
 use crate::bytes;
 use crate::error::{Error, Result};
+use crate::volume::EntryKind;
 
 use super::format::{FileReference, attribute_type};
 use super::mft::{Found, Mft};
 use super::multi_sector;
 use super::record::{Form, Record, utf16};
+use super::reparse::Reparse;
 use super::runs::Piece;
 use super::stream::{Content, Stream};
 use super::upcase::Upcase;
@@ -47,6 +49,10 @@ pub(super) struct FileName {
     pub(super) namespace: u8,
     /// The name in UTF-16.
     pub(super) name: Vec<u16>,
+    /// File attributes, and bits of the record's flags.
+    attributes: u32,
+    /// The tag of the reparse point, where the attributes say that there is one.
+    tag: u32,
 }
 
 impl FileName {
@@ -57,7 +63,27 @@ impl FileName {
             parent: FileReference::from_packed(bytes::u64_le(value, 0)?),
             namespace: *value.get(0x41)?,
             name: utf16(bytes::slice(value, 0x42, len)?),
+            attributes: bytes::u32_le(value, 0x38)?,
+            tag: bytes::u32_le(value, 0x3C)?,
         })
+    }
+
+    /// What the file is; `None` when only its record can say.
+    pub(super) fn kind(&self) -> Option<EntryKind> {
+        const DIRECTORY: u32 = 0x1000_0000;
+        const REPARSE_POINT: u32 = 0x400;
+        let directory = self.attributes & DIRECTORY != 0;
+        if self.attributes & REPARSE_POINT == 0 {
+            return Some(match directory {
+                true => EntryKind::Directory,
+                false => EntryKind::File,
+            });
+        }
+        match Reparse::from_tag(self.tag) {
+            Reparse::Wof | Reparse::Deduplicated if !directory => Some(EntryKind::File),
+            Reparse::Other(tag) if tag != 0 => Some(EntryKind::Other),
+            _ => None,
+        }
     }
 }
 
@@ -156,6 +182,13 @@ impl<'v> Directory<'v> {
             Ordering::Equal => Direction::Here,
             Ordering::Greater => Direction::After,
         })
+    }
+
+    /// About how many blocks it has.
+    pub(super) fn blocks(&self) -> usize {
+        let len = self.allocation.as_ref().map_or(0, Stream::len);
+        let blocks = len.checked_div(self.block_len).unwrap_or(0);
+        usize::try_from(blocks).unwrap_or(usize::MAX)
     }
 
     /// All entries.

@@ -19,6 +19,7 @@
 //! never ends on an index whose blocks point to each other. The tests show all three.
 
 mod compression;
+mod find_files;
 mod format;
 mod index;
 mod logfile;
@@ -30,16 +31,21 @@ mod record;
 mod reparse;
 mod runs;
 mod second_reader;
+mod secure;
+mod spans;
 mod state;
 mod stream;
+mod subtree;
 mod upcase;
 mod walk;
 mod write;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::device::SharedDevice;
 use crate::error::{Result, ResultExt};
 use crate::volume::path;
-use crate::volume::{Entry, State, Volume};
+use crate::volume::{Entry, State, TreeEntry, Volume};
 
 use format::{BOOT_SECTOR_LEN, BootSector};
 use mft::Mft;
@@ -52,6 +58,7 @@ use walk::Tree;
 pub struct NtfsVolume {
     tree: Tree,
     condition: Condition,
+    notes: Mutex<Vec<String>>,
 }
 
 impl NtfsVolume {
@@ -69,7 +76,21 @@ impl NtfsVolume {
         let upcase = Upcase::read(&mft)?;
         let tree = Tree { mft, upcase };
         let condition = Condition::read(&tree)?;
-        Ok(NtfsVolume { tree, condition })
+        Ok(NtfsVolume {
+            tree,
+            condition,
+            notes: Mutex::default(),
+        })
+    }
+
+    /// Keeps what the person should know of, once.
+    fn note(&self, more: Vec<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        for note in more {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
     }
 }
 
@@ -119,6 +140,21 @@ impl Volume for NtfsVolume {
         }
         let record = node.record.number();
         second_reader::agrees(&self.tree.mft.device, path, record, content)
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        self.tree.subtree(path)
+    }
+
+    fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
+        let (descriptors, notes) = secure::many::read(&self.tree, paths)?;
+        self.note(notes);
+        Ok(descriptors)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.clone()
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {

@@ -37,8 +37,13 @@ impl Upcase {
 
     /// Compares two names as the volume's indexes do, case apart.
     pub(super) fn compare(&self, left: &[u16], right: &[u16]) -> Ordering {
-        let upper = |unit: &u16| self.0.get(usize::from(*unit)).copied().unwrap_or(*unit);
+        let upper = |unit: &u16| self.upper(*unit);
         left.iter().map(upper).cmp(right.iter().map(upper))
+    }
+
+    /// A code unit in upper case.
+    pub(super) fn upper(&self, unit: u16) -> u16 {
+        self.0.get(usize::from(unit)).copied().unwrap_or(unit)
     }
 
     /// A table for tests: ASCII letters only.
