@@ -26,7 +26,9 @@ pub(super) mod attribute_type {
     pub(in super::super) const DATA: u32 = 0x80;
     pub(in super::super) const INDEX_ROOT: u32 = 0x90;
     pub(in super::super) const INDEX_ALLOCATION: u32 = 0xA0;
+    pub(in super::super) const BITMAP: u32 = 0xB0;
     pub(in super::super) const REPARSE_POINT: u32 = 0xC0;
+    pub(in super::super) const EA: u32 = 0xE0;
     /// Not a type: ends the attributes of a record.
     pub(in super::super) const END: u32 = 0xFFFF_FFFF;
 }

@@ -13,7 +13,9 @@
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. $MFTMirr is compared before writing, never read
 //! from in place of $MFT.
 
-use std::sync::Arc;
+mod store;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::bytes;
 use crate::device::SharedDevice;
@@ -22,6 +24,7 @@ use crate::error::{Error, Result, ResultExt};
 use super::format::{BootSector, FileReference, attribute_type, record_number};
 use super::record::{Attribute, Form, Record, utf16};
 use super::runs::{self, Piece, RunList};
+use super::upcase::Upcase;
 
 /// The longest attribute list that Windows makes, in bytes.
 const ATTRIBUTE_LIST_MAX: u64 = 0x4_0000;
@@ -42,6 +45,17 @@ pub(super) struct Mft {
     pub(super) device: SharedDevice,
     /// The volume's geometry.
     pub(super) boot: BootSector,
+    /// Changes when $MFT grows.
+    layout: RwLock<Layout>,
+    /// $MFTMirr, once asked for: where it lies and how many bytes of it there are. It never moves or grows.
+    mirror: OnceLock<(RunList, u64)>,
+    /// $UpCase, once asked for.
+    upcase: OnceLock<Upcase>,
+}
+
+/// Where the records are.
+#[derive(Clone, Debug)]
+struct Layout {
     map: RunList,
     /// How many records there are.
     records: u64,
@@ -70,11 +84,44 @@ impl Mft {
         let mut mft = Mft {
             device,
             boot,
-            map: RunList::new(cluster_size),
-            records: u64::MAX,
+            layout: RwLock::new(Layout {
+                map: RunList::new(cluster_size),
+                records: u64::MAX,
+            }),
+            mirror: OnceLock::new(),
+            upcase: OnceLock::new(),
         };
         mft.map_itself(&base).context(|| "opening $MFT")?;
         Ok(mft)
+    }
+
+    /// Looks again where the records are, after $MFT has grown.
+    pub(super) fn reopen(&self) -> Result<()> {
+        let fresh = Mft::open(Arc::clone(&self.device), self.boot.clone())?;
+        let layout = fresh
+            .layout
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = layout;
+        Ok(())
+    }
+
+    fn layout(&self) -> RwLockReadGuard<'_, Layout> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many records there are.
+    pub(super) fn records(&self) -> u64 {
+        self.layout().records
+    }
+
+    /// The volume's upper-case table.
+    pub(super) fn upcase(&self) -> Result<&Upcase> {
+        if let Some(upcase) = self.upcase.get() {
+            return Ok(upcase);
+        }
+        let upcase = Upcase::read(self)?;
+        Ok(self.upcase.get_or_init(|| upcase))
     }
 
     fn map_itself(&mut self, base: &Record) -> Result<()> {
@@ -96,7 +143,8 @@ impl Mft {
                 "no such attribute",
             ));
         };
-        if !self.map.extend(self.runs(base, first)?) {
+        let runs = self.runs(base, first)?;
+        if !self.extend(runs) {
             return Err(Error::damaged("$MFT", 0, "clusters from VCN 0", "a gap"));
         }
         for entry in self.attribute_list(base)?.unwrap_or_default() {
@@ -104,13 +152,14 @@ impl Mft {
                 continue;
             }
             let record = self.extension(base, entry.holder)?;
-            let attribute = pick(&record, &entry)?;
-            if !self.map.extend(self.runs(&record, attribute)?) {
-                return Err(gap("$MFT", entry.lowest, self.map.clusters()));
+            let runs = self.runs(&record, pick(&record, &entry)?)?;
+            if !self.extend(runs) {
+                return Err(gap("$MFT", entry.lowest, self.layout().map.clusters()));
             }
         }
-        if self.map.len() < sizes.allocated {
-            let found = format!("{} bytes mapped", self.map.len());
+        let mapped = self.layout().map.len();
+        if mapped < sizes.allocated {
+            let found = format!("{mapped} bytes mapped");
             return Err(Error::damaged(
                 "$MFT",
                 0,
@@ -119,8 +168,21 @@ impl Mft {
             ));
         }
         let record_size = u64::from(self.boot.record_size);
-        self.records = sizes.initialised.checked_div(record_size).unwrap_or(0);
+        let layout = self
+            .layout
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        layout.records = sizes.initialised.checked_div(record_size).unwrap_or(0);
         Ok(())
+    }
+
+    /// Adds the next extent of $MFT to what is known of it. False when it does not continue it.
+    fn extend(&mut self, runs: Vec<runs::Run>) -> bool {
+        let layout = self
+            .layout
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        layout.map.extend(runs)
     }
 
     /// Where record `number` lies on the device, in one or more pieces.
@@ -131,20 +193,21 @@ impl Mft {
     /// Where `count` records from `number` on lie on the device, in one or more pieces.
     pub(super) fn places(&self, number: u64, count: u64) -> Result<Vec<Piece>> {
         let len = u64::from(self.boot.record_size);
+        let layout = self.layout();
         let all = len.checked_mul(count);
         let end = number.checked_add(count);
         let pieces = number
             .checked_mul(len)
-            .filter(|_| end.is_some_and(|end| end <= self.records))
+            .filter(|_| end.is_some_and(|end| end <= layout.records))
             .zip(all)
-            .and_then(|(offset, all)| self.map.pieces(offset, all))
+            .and_then(|(offset, all)| layout.map.pieces(offset, all))
             .filter(|pieces| pieces.iter().all(|piece| piece.place.is_some()));
         pieces.ok_or_else(|| {
-            let end = self.map.len().checked_div(len).unwrap_or(0);
+            let end = layout.map.len().checked_div(len).unwrap_or(0);
             Error::damaged(
                 "$MFT",
                 number.saturating_mul(len),
-                format!("a record below {}", self.records.min(end)),
+                format!("a record below {}", layout.records.min(end)),
                 format!("a reference to record {number}"),
             )
         })
