@@ -120,6 +120,16 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         Err(not_offered("reading permissions"))
     }
 
+    /// Whether a reader that is not ours finds this security descriptor for all of `paths`, for verification;
+    /// `None` where there is no such reader, or it has no opinion on one of them.
+    fn second_reader_agrees_on_security(
+        &self,
+        _paths: &[&str],
+        _descriptor: &[u8],
+    ) -> Option<bool> {
+        None
+    }
+
     /// Gives the files and folders at `paths` this self-relative security descriptor. `now` is a FILETIME.
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
         let _ = (descriptor, paths, now);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Result, ResultExt};
 use crate::volume::EntryKind;
 use crate::volume::path;
 
@@ -65,6 +65,14 @@ impl Tree {
         }
         let all: Option<Vec<FileReference>> = files.into_iter().collect();
         all.ok_or_else(|| path::not_found("a path"))
+    }
+
+    /// Whether `path` is that of the file system's folder `$Extend`, or leads into it.
+    pub(super) fn is_in_extend(&self, path: &str) -> bool {
+        let first = path::parts(path).next().unwrap_or_default();
+        let first: Vec<u16> = first.encode_utf16().take(8).collect();
+        let extend: Vec<u16> = "$Extend".encode_utf16().collect();
+        self.upcase.compare(&first, &extend).is_eq()
     }
 
     /// The folder at `path`; `None` where there is none. Each folder on the way is looked up once.

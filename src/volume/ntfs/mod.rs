@@ -161,6 +161,19 @@ impl Volume for NtfsVolume {
         Ok(descriptors)
     }
 
+    fn second_reader_agrees_on_security(&self, paths: &[&str], descriptor: &[u8]) -> Option<bool> {
+        let files = self.tree.find_files(paths).ok()?;
+        let records: Vec<u64> = files.iter().map(|file| file.record).collect();
+        second_reader::security::agrees(&self.tree.mft.device, &records, descriptor)
+    }
+
+    fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
+        self.check_writable()?;
+        let notes = secure::many::write(&self.tree, descriptor, paths, now)?;
+        self.note(notes);
+        Ok(())
+    }
+
     fn notes(&self) -> Vec<String> {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.clone()

@@ -89,6 +89,49 @@ impl<'v> Secure<'v> {
         Ok(None)
     }
 
+    /// The id for this descriptor: the one it has, or a new one. `Refused`, before anything is written, when the
+    /// descriptor is none that Windows would store, or when there is no room.
+    pub(super) fn id_for(&mut self, descriptor: &[u8]) -> Result<u32> {
+        descriptor::check_new(descriptor)?;
+        if let Some(id) = self.find(descriptor)? {
+            return Ok(id);
+        }
+        let (highest, end) = self.end()?;
+        let id = highest.checked_add(1).ok_or_else(|| {
+            Error::refused(
+                "all security ids of the volume are given away",
+                "attach the disk to a Windows computer and run `chkdsk X: /f`",
+            )
+        })?;
+        let place = self.sds.append(id, descriptor, end)?;
+        todo!("{place:?}");
+        Ok(id)
+    }
+
+    /// The highest id, and where in $SDS the entries end.
+    fn end(&self) -> Result<(u32, u64)> {
+        let Some(last) = self.by_id.last()? else {
+            return Ok((FIRST_ID.saturating_sub(1), 0));
+        };
+        let last = parse("$SII", &last.data)?;
+        let copy_end = last.end().saturating_add(sds::BLOCK);
+        if copy_end == self.sds.len() {
+            return Ok((last.id, last.end()));
+        }
+        // Something else has changed $SDS. Then the last id need not be the last entry: look at all of them.
+        let mut end = 0;
+        for entry in &self.by_id.entries {
+            end = end.max(parse("$SII", &entry.data)?.end());
+        }
+        let copy_end = end.saturating_add(sds::BLOCK);
+        if copy_end > self.sds.len() {
+            let expected = format!("{copy_end:#x} bytes, to the end of the last copy");
+            let found = format!("{:#x}", self.sds.len());
+            return Err(Error::damaged("$SDS", 0, expected, found));
+        }
+        Ok((last.id, end))
+    }
+
     /// What the reading met that the person should know of.
     pub(super) fn into_notes(self) -> Vec<String> {
         self.notes.into_inner()
@@ -106,6 +149,11 @@ impl<'v> Secure<'v> {
         }
         Ok(Some(place))
     }
+}
+
+/// The id for this descriptor: the one it has, or a new one; see [`Secure::id_for`].
+pub(super) fn id_for(mft: &Mft, descriptor: &[u8]) -> Result<u32> {
+    Secure::open(mft)?.id_for(descriptor)
 }
 
 /// The data of an index entry.

@@ -265,6 +265,9 @@ pub(super) fn link_on_the_way(path: &str, link: &str) -> Error {
 
 /// The entry that `name` means among those that differ from it in case at most.
 pub(super) fn choose(name: &[u16], found: Vec<IndexEntry>) -> Result<Option<IndexEntry>> {
+    if found.len() < 2 {
+        return Ok(found.into_iter().next());
+    }
     let files: HashSet<u64> = found.iter().map(|entry| entry.file.record).collect();
     if files.len() > 1 {
         let exact = found.into_iter().find(|entry| entry.name.name == name);

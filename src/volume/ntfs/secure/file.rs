@@ -17,15 +17,20 @@ use crate::error::{Error, Result};
 
 use super::super::format::attribute_type;
 use super::super::mft::Mft;
-use super::super::record::{Attribute, Record};
+use super::super::record::{Attribute, Form, Record};
+use super::super::spans::FIRST_GUARDED;
 use super::super::stream::Stream;
+use super::super::stream_edit::{base_record, full, remove_attribute};
 use super::descriptor;
 
 /// The length of $STANDARD_INFORMATION that has a security id.
 const LEN: usize = 0x48;
 /// Its length without.
 const SHORT_LEN: usize = 0x30;
-const SECURITY_ID: usize = 0x34;
+/// When anything about the file last changed ("MFT changed"), a FILETIME.
+pub(super) const MFT_CHANGED: usize = 0x10;
+/// The security id.
+pub(super) const SECURITY_ID: usize = 0x34;
 
 /// Where the descriptor of a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +67,82 @@ pub(super) fn own(mft: &Mft, record: &Arc<Record>) -> Result<Own> {
     let descriptor = stream.read(mft)?;
     descriptor::check(&descriptor, &what)?;
     Ok(Own::Private(descriptor))
+}
+
+/// What giving a file a security id takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Two fields in the first sector of the record. What they are offset from: bytes from the record's start.
+    InPlace(usize),
+    /// [`set`].
+    Whole,
+}
+
+/// What giving the file with this base record a security id takes. `Refused` when its record has no room.
+pub(super) fn change(mft: &Mft, record: &Arc<Record>) -> Result<Change> {
+    let (attribute, value) = standard_information(record)?;
+    let private = mft.collect(record, attribute_type::SECURITY_DESCRIPTOR, Some(&[]))?;
+    if let (Form::Resident { offset, .. }, true) = (&attribute.form, private.is_empty()) {
+        let end = offset.saturating_add(SECURITY_ID).saturating_add(4);
+        if value.len() >= LEN && end <= FIRST_GUARDED {
+            return Ok(Change::InPlace(*offset));
+        }
+    }
+    // Try it in memory.
+    let mut trial = Record::clone(record);
+    if let Some(private) = private.first() {
+        if record.first(attribute_type::ATTRIBUTE_LIST).is_some() {
+            return Err(spread(record));
+        }
+        if !trial.remove(&private.attribute) {
+            return Err(full(record, "a security id", 0));
+        }
+    }
+    with_id(&mut trial, 0, 0).map(|()| Change::Whole)
+}
+
+/// Gives the file with this base record a security id instead of a descriptor of its own.
+pub(super) fn set(mft: &Mft, number: u64, id: u32, now: u64) -> Result<()> {
+    let record = base_record(mft, number)?;
+    let kind = attribute_type::SECURITY_DESCRIPTOR;
+    if !mft.collect(&record, kind, Some(&[]))?.is_empty() {
+        remove_attribute(mft, number, kind, "")?;
+    }
+    let mut record = mft.read(number)?;
+    with_id(&mut record, id, now)?;
+    mft.store(&record)
+}
+
+/// Sets id and time in a record; $STANDARD_INFORMATION becomes as long as that takes. Owner, quota and journal
+/// number, which come with the length, are 0: not counted.
+fn with_id(record: &mut Record, id: u32, now: u64) -> Result<()> {
+    let (attribute, value) = standard_information(record)?;
+    let attribute = attribute.clone();
+    let mut value = value.to_vec();
+    value.resize(value.len().max(LEN), 0);
+    let _inside = bytes::put(&mut value, SECURITY_ID, &id.to_le_bytes())
+        && bytes::put(&mut value, MFT_CHANGED, &now.to_le_bytes());
+    if record.set_value(&attribute, &value) {
+        return Ok(());
+    }
+    let len = u64::try_from(LEN).unwrap_or(0);
+    Err(full(
+        record,
+        "a $STANDARD_INFORMATION with a security id",
+        len,
+    ))
+}
+
+/// The refusal of a file whose own descriptor cannot be taken away.
+fn spread(record: &Record) -> Error {
+    Error::refused(
+        format!(
+            "MFT record {} has a security descriptor of its own, and its attributes are spread over several records, \
+             from which none is removed",
+            record.number()
+        ),
+        "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at",
+    )
 }
 
 /// The attribute $STANDARD_INFORMATION of a base record, and its value.

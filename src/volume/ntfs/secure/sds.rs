@@ -16,10 +16,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::super::format::attribute_type;
+use super::super::format::{attribute_type, record_number};
+use super::super::grow::grow_stream;
 use super::super::mft::Mft;
 use super::super::record::Record;
 use super::super::stream::{Stream, zeroed};
+use super::super::stream_edit::write_stream;
 use super::descriptor;
 use super::place::{self, Place};
 
@@ -82,6 +84,49 @@ impl<'v> Sds<'v> {
             Err(Error::Damaged { .. }) => Err(first),
             Err(error) => Err(error),
         }
+    }
+
+    /// Adds an entry, in both copies, behind what ends at `end`. Growing the stream where that is needed;
+    /// `Refused`, and nothing written, when the volume or the record of $Secure is full.
+    pub(super) fn append(&mut self, id: u32, descriptor: &[u8], end: u64) -> Result<Place> {
+        let too_long = || {
+            let expected = "room for one more entry".to_owned();
+            damaged(end, expected, format!("{} bytes", descriptor.len()))
+        };
+        let len = descriptor.len().saturating_add(place::LEN);
+        let len = u32::try_from(len).map_err(|_| too_long())?;
+        let offset = next_offset(end, u64::from(len)).ok_or_else(too_long)?;
+        let place = Place {
+            hash: place::hash(descriptor),
+            id,
+            offset,
+            len,
+        };
+        check_place(&place)?;
+        let copy = offset.checked_add(BLOCK).ok_or_else(too_long)?;
+        let size = place.end().saturating_add(BLOCK).max(self.len());
+        grow_stream(
+            self.mft,
+            record_number::SECURE,
+            attribute_type::DATA,
+            NAME,
+            size,
+        )?;
+
+        // From the end of the entry before it, where that is near: Windows leaves a few old bytes between.
+        let gap = offset.saturating_sub(end).min(offset);
+        let gap = if gap < ALIGN { gap } else { 0 };
+        let mut entry = vec![0; usize::try_from(gap).unwrap_or(0)];
+        entry.extend(place.to_bytes());
+        entry.extend(descriptor);
+        for offset in [offset, copy] {
+            let start = offset.saturating_sub(gap);
+            let secure = record_number::SECURE;
+            write_stream(self.mft, secure, attribute_type::DATA, NAME, start, &entry)?;
+        }
+        let base = Arc::new(self.mft.system(record_number::SECURE, "$Secure")?);
+        *self = Sds::open(self.mft, &base)?;
+        Ok(place)
     }
 
     /// The descriptor of the copy at `offset`, which must be what `place` says.
