@@ -32,9 +32,11 @@ mod index;
 mod logfile;
 mod mft;
 mod multi_sector;
+mod name;
 #[cfg(test)]
 mod parts;
 mod record;
+mod records;
 mod reparse;
 mod runs;
 mod second_reader;
