@@ -7,7 +7,9 @@
 //! mft           record by number              stream        one attribute, all its extents -> content
 //! compression   LZNT1                         upcase, index names of a folder
 //! reparse, walk path -> file                  logfile, state  the gates before writing
-//! write         overwriting in place
+//! write         overwriting in place          mft::store    the one door to the device
+//! stream_edit   attributes: write, set, make, remove       grow  make them longer
+//! bitmap        what is in use                allocate, clusters  which clusters, and whose
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
@@ -18,20 +20,29 @@
 //! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
 //! never ends on an index whose blocks point to each other. The tests show all three.
 
+#![allow(dead_code, reason = "the editors of folders and files use it")]
+
+mod allocate;
+mod bitmap;
+mod clusters;
 mod compression;
 mod format;
+mod grow;
 mod index;
 mod logfile;
 mod mft;
 mod multi_sector;
+mod name;
 #[cfg(test)]
 mod parts;
 mod record;
+mod records;
 mod reparse;
 mod runs;
 mod second_reader;
 mod state;
 mod stream;
+mod stream_edit;
 mod upcase;
 mod walk;
 mod write;
