@@ -8,13 +8,8 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::sync::Arc;
 
-use coldfix::device::memory::MemoryDevice;
-use coldfix::device::overlay::Overlay;
-use coldfix::device::{Change, Device};
-use coldfix::error::{Error, Kind};
+use coldfix::error::Kind;
 use coldfix::volume::ntfs::NtfsVolume;
 use coldfix::volume::{EntryKind, Volume};
 use ntfs_support::judge::*;

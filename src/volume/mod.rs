@@ -130,6 +130,12 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// What is wrong in how the volume keeps its security descriptors, in plain words; for verification after a
+    /// change. Empty where nothing is, or where the volume keeps none itself.
+    fn check_security(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Gives the files and folders at `paths` this self-relative security descriptor. `now` is a FILETIME.
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
         let _ = (descriptor, paths, now);

@@ -189,7 +189,7 @@ impl<'v> Bitmap<'v> {
 }
 
 /// Sets or clears the bits `from` to before `to` in bytes whose first bit is `first`.
-fn fill(bytes: &mut [u8], first: u64, from: u64, to: u64, used: bool) {
+pub(super) fn fill(bytes: &mut [u8], first: u64, from: u64, to: u64, used: bool) {
     let mut at = first;
     for byte in bytes {
         for mask in MASKS {

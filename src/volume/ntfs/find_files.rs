@@ -70,9 +70,8 @@ impl Tree {
     /// Whether `path` is that of the file system's folder `$Extend`, or leads into it.
     pub(super) fn is_in_extend(&self, path: &str) -> bool {
         let first = path::parts(path).next().unwrap_or_default();
-        let first: Vec<u16> = first.encode_utf16().take(8).collect();
-        let extend: Vec<u16> = "$Extend".encode_utf16().collect();
-        self.upcase.compare(&first, &extend).is_eq()
+        let extend = "$Extend".encode_utf16();
+        self.upcase.compare(first.encode_utf16(), extend).is_eq()
     }
 
     /// The folder at `path`; `None` where there is none. Each folder on the way is looked up once.
@@ -164,7 +163,10 @@ impl Names {
         let same = self.hashes.get(first..).unwrap_or_default().iter();
         same.take_while(|(hash, _)| *hash == wanted)
             .filter_map(|(_, place)| self.entries.get(*place))
-            .filter(|entry| upcase.compare(name, &entry.name.name).is_eq())
+            .filter(|entry| {
+                let found = entry.name.name.iter().copied();
+                upcase.compare(name.iter().copied(), found).is_eq()
+            })
             .cloned()
             .collect()
     }

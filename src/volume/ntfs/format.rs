@@ -78,6 +78,13 @@ impl FileReference {
             sequence: u16::from_le_bytes([low, high]),
         }
     }
+
+    /// The packed form. Record numbers have 48 bits on every volume that there is room for.
+    pub(super) fn to_packed(self) -> u64 {
+        let [a, b, c, d, e, f, ..] = self.record.to_le_bytes();
+        let [low, high] = self.sequence.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, low, high])
+    }
 }
 
 /// What the boot sector says, checked against the device.

@@ -14,6 +14,11 @@
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Only read here; [`super::write`] overwrites the sizes
 //! in a key. A block is visited once at most, so a tree that bites its tail ends in an error.
 
+mod change;
+mod collation;
+mod node;
+mod tree;
+
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -177,7 +182,8 @@ impl<'v> Directory<'v> {
 
     /// The entries whose name is `name`, case apart: none, one, or several where names differ in case only.
     pub(super) fn find(&self, upcase: &Upcase, name: &[u16]) -> Result<Vec<IndexEntry>> {
-        self.visit(Some(upcase), |found| match upcase.compare(name, found) {
+        let compare = |found: &[u16]| upcase.compare(name.iter().copied(), found.iter().copied());
+        self.visit(Some(upcase), |found| match compare(found) {
             Ordering::Less => Direction::Before,
             Ordering::Equal => Direction::Here,
             Ordering::Greater => Direction::After,
@@ -265,7 +271,8 @@ impl<'v> Directory<'v> {
                 return Err(self.damaged(block, at, "a file name", "a shorter key"));
             };
             if let (Some(upcase), Some(previous)) = (order, &previous)
-                && upcase.compare(previous, &name.name) == Ordering::Greater
+                && upcase.compare(previous.iter().copied(), name.name.iter().copied())
+                    == Ordering::Greater
             {
                 return Err(self.damaged(
                     block,
@@ -409,3 +416,6 @@ impl Entry<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

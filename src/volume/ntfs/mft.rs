@@ -13,21 +13,20 @@
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. $MFTMirr is compared before writing, never read
 //! from in place of $MFT.
 
+mod list;
 mod store;
+
+pub(super) use list::ListEntry;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::bytes;
 use crate::device::SharedDevice;
 use crate::error::{Error, Result, ResultExt};
 
 use super::format::{BootSector, FileReference, attribute_type, record_number};
-use super::record::{Attribute, Form, Record, utf16};
+use super::record::{Attribute, Form, Record};
 use super::runs::{self, Piece, RunList};
 use super::upcase::Upcase;
-
-/// The longest attribute list that Windows makes, in bytes.
-const ATTRIBUTE_LIST_MAX: u64 = 0x4_0000;
 
 /// An attribute, or one extent of it, and the record that holds it.
 #[derive(Clone, Debug)]
@@ -59,15 +58,6 @@ struct Layout {
     map: RunList,
     /// How many records there are.
     records: u64,
-}
-
-/// One entry of an attribute list.
-struct ListEntry {
-    kind: u32,
-    lowest: u64,
-    holder: FileReference,
-    instance: u16,
-    name: Vec<u16>,
 }
 
 impl Mft {
@@ -320,7 +310,7 @@ impl Mft {
     }
 
     /// A record that extends `base`.
-    fn extension(&self, base: &Record, reference: FileReference) -> Result<Record> {
+    pub(super) fn extension(&self, base: &Record, reference: FileReference) -> Result<Record> {
         if reference.record == base.number() {
             return Ok(base.clone());
         }
@@ -336,73 +326,6 @@ impl Mft {
         }
         Ok(record)
     }
-
-    /// The file's attribute list; `None` when all attributes are in the base record.
-    fn attribute_list(&self, base: &Record) -> Result<Option<Vec<ListEntry>>> {
-        let Some(attribute) = base.first(attribute_type::ATTRIBUTE_LIST) else {
-            return Ok(None);
-        };
-        let what = format!("$ATTRIBUTE_LIST of record {}", base.number());
-        let value = match attribute.form {
-            Form::Resident { .. } => base.value(attribute).unwrap_or_default().to_vec(),
-            Form::NonResident { sizes, .. } => {
-                let sizes = sizes.filter(|sizes| sizes.initialised == sizes.data);
-                let len = sizes.map_or(0, |sizes| sizes.data);
-                if len == 0 || len > ATTRIBUTE_LIST_MAX {
-                    let expected = format!("1 to {ATTRIBUTE_LIST_MAX} bytes, all initialised");
-                    return Err(Error::damaged(what, 0, expected, len.to_string()));
-                }
-                let mut map = RunList::new(self.boot.cluster_size);
-                let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
-                if !map.extend(self.runs(base, attribute)?) {
-                    return Err(gap(&what, attribute.lowest(), 0));
-                }
-                map.read_at(self.device.as_ref(), 0, &mut value, &what)?;
-                value
-            }
-        };
-        parse_list(&value, &what).map(Some)
-    }
-}
-
-/// Takes an attribute list apart.
-fn parse_list(value: &[u8], what: &str) -> Result<Vec<ListEntry>> {
-    let mut entries = Vec::new();
-    let mut at = 0;
-    while at < value.len() {
-        let rest = value.get(at..).unwrap_or_default();
-        let (entry, len) = list_entry(rest).ok_or_else(|| {
-            let len = bytes::u16_le(rest, 4).map_or(0, usize::from);
-            Error::damaged(
-                what,
-                u64::try_from(at).unwrap_or(0),
-                "an entry of at least 0x1A bytes with its name inside",
-                format!("length {len:#x} where {:#x} are left", rest.len()),
-            )
-        })?;
-        entries.push(entry);
-        at = at.saturating_add(len);
-    }
-    Ok(entries)
-}
-
-/// The entry at the start of `rest`, and its length.
-fn list_entry(rest: &[u8]) -> Option<(ListEntry, usize)> {
-    let len = usize::from(bytes::u16_le(rest, 4)?);
-    let entry = bytes::slice(rest, 0, len).filter(|entry| entry.len() >= 0x1A)?;
-    let name_len = usize::from(*entry.get(6)?).checked_mul(2)?;
-    let name = match name_len {
-        0 => Vec::new(),
-        _ => utf16(bytes::slice(entry, usize::from(*entry.get(7)?), name_len)?),
-    };
-    let entry = ListEntry {
-        kind: bytes::u32_le(entry, 0)?,
-        lowest: bytes::u64_le(entry, 8)?,
-        holder: FileReference::from_packed(bytes::u64_le(entry, 0x10)?),
-        instance: bytes::u16_le(entry, 0x18)?,
-        name,
-    };
-    Some((entry, len))
 }
 
 /// The attribute in `record` that a list entry means.

@@ -33,9 +33,11 @@ mod index;
 mod logfile;
 mod mft;
 mod multi_sector;
+mod name;
 #[cfg(test)]
 mod parts;
 mod record;
+mod records;
 mod reparse;
 mod runs;
 mod second_reader;
@@ -165,6 +167,10 @@ impl Volume for NtfsVolume {
         let files = self.tree.find_files(paths).ok()?;
         let records: Vec<u64> = files.iter().map(|file| file.record).collect();
         second_reader::security::agrees(&self.tree.mft.device, &records, descriptor)
+    }
+
+    fn check_security(&self) -> Result<Vec<String>> {
+        secure::check::faults(&self.tree.mft)
     }
 
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {

@@ -69,12 +69,17 @@ pub(super) fn protect(structure: &mut [u8]) -> bool {
     let Some(number) = number(structure) else {
         return false;
     };
+    protect_as(structure, next(number))
+}
+
+/// The number after `number`.
+pub(super) fn next(number: [u8; 2]) -> [u8; 2] {
     // 0 and FFFF are never used as numbers.
     let next = match u16::from_le_bytes(number) {
         0xFFFE | 0xFFFF => 1,
         number => number.wrapping_add(1),
     };
-    protect_as(structure, next.to_le_bytes())
+    next.to_le_bytes()
 }
 
 /// The update sequence number of a structure; `None` when it has no proper update sequence array.

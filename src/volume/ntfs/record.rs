@@ -21,9 +21,11 @@ use super::format::{FileReference, attribute_type};
 use super::multi_sector;
 
 mod attribute;
+mod blank;
 mod edit;
 
 pub(super) use attribute::{non_resident, resident};
+pub(super) use blank::blank;
 
 const IN_USE: u16 = 1;
 const DIRECTORY: u16 = 2;
@@ -212,19 +214,23 @@ impl Record {
     /// of each. If this write is lost, the old record is there; if it is not, the new one is. Where two sectors
     /// or more differ, all are written under the next number.
     pub(super) fn to_disk(&self, old: &[u8]) -> Result<Vec<u8>> {
-        let mut kept = self.bytes.clone();
-        let number = multi_sector::number(old).filter(|_| kept.len() == old.len());
-        if number.is_some_and(|number| multi_sector::protect_as(&mut kept, number)) {
-            let sectors = kept
+        // A record that was made anew goes on counting where the one that it replaces was.
+        let number = multi_sector::number(old).or_else(|| multi_sector::number(&self.bytes));
+        let mut disk = self.bytes.clone();
+        if let Some(number) = number
+            && multi_sector::protect_as(&mut disk, number)
+        {
+            let sectors = disk
                 .chunks(multi_sector::STRIDE)
                 .zip(old.chunks(multi_sector::STRIDE));
-            if sectors.filter(|(new, old)| new != old).count() <= 1 {
-                return Ok(kept);
+            let same = disk.len() == old.len();
+            if same && sectors.filter(|(new, old)| new != old).count() <= 1 {
+                return Ok(disk);
             }
-        }
-        let mut disk = self.bytes.clone();
-        if multi_sector::protect(&mut disk) {
-            return Ok(disk);
+            disk.copy_from_slice(&self.bytes);
+            if multi_sector::protect_as(&mut disk, multi_sector::next(number)) {
+                return Ok(disk);
+            }
         }
         Err(Error::damaged(
             format!("MFT record {}", self.number),

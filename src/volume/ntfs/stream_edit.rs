@@ -10,6 +10,7 @@
 //! keep numbers, not records. All that can be refused is refused before the first write. Compressed, encrypted
 //! and sparse attributes are not changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bytes;
@@ -19,9 +20,10 @@ use super::allocate::{self, Purpose};
 use super::clusters;
 use super::format::{attribute_type, record_number};
 use super::grow::{clusters_for, give_back, map_of, pairs, store_sizes, take};
-use super::mft::{Found, Mft};
-use super::record::{self, Form, Record, Sizes};
-use super::runs::RunList;
+use super::mft::{Found, ListEntry, Mft, gap};
+use super::record::{self, Attribute, Form, Record, Sizes};
+use super::records::free_record;
+use super::runs::{Piece, RunList};
 use super::stream::{Content, Stream};
 
 /// Overwrites `data` at `offset` (bytes) inside the attribute `kind`, `name` of the file with this base record. What
@@ -98,8 +100,8 @@ pub(super) fn set_value(mft: &Mft, base: u64, kind: u32, name: &str, value: &[u8
 
 /// Makes a resident attribute in the base record.
 ///
-/// `Refused`, and nothing written, when the record has no room, when the attribute exists ($FILE_NAME may several
-/// times), or when the file has an attribute list.
+/// `Refused`, and nothing written, when the record or the attribute list has no room, or when the attribute exists
+/// ($FILE_NAME may several times).
 pub(super) fn create_attribute(
     mft: &Mft,
     base: u64,
@@ -108,21 +110,16 @@ pub(super) fn create_attribute(
     value: &[u8],
     indexed: bool,
 ) -> Result<()> {
-    let (mut record, instance) = prepare(mft, base, kind, name)?;
-    let units: Vec<u16> = name.encode_utf16().collect();
-    let new = record::resident(kind, &units, instance, indexed, value);
-    if !new.is_some_and(|new| mft.upcase().is_ok_and(|upcase| record.insert(upcase, &new))) {
-        let len = u64::try_from(value.len()).unwrap_or(u64::MAX);
-        return Err(full(&record, &describe(base, kind, name), len));
-    }
-    mft.store(&record)
+    let addition = Addition::prepare(mft, base, kind, name)?;
+    let new = record::resident(kind, &addition.name, addition.instance, indexed, value);
+    let len = u64::try_from(value.len()).unwrap_or(u64::MAX);
+    addition.insert(mft, kind, new, len)?.store(mft)
 }
 
 /// Makes an attribute in clusters, `len` zero bytes long, in the base record. Refused as with [`create_attribute`],
 /// and when the volume is full.
 pub(super) fn create_stream(mft: &Mft, base: u64, kind: u32, name: &str, len: u64) -> Result<()> {
-    let (mut record, instance) = prepare(mft, base, kind, name)?;
-    let units: Vec<u16> = name.encode_utf16().collect();
+    let addition = Addition::prepare(mft, base, kind, name)?;
     let runs = allocate::choose(mft, Purpose::File, None, 0, clusters_for(mft, len))?;
     let map = map_of(mft, &runs)?;
     let sizes = Sizes {
@@ -131,71 +128,140 @@ pub(super) fn create_stream(mft: &Mft, base: u64, kind: u32, name: &str, len: u6
         initialised: len,
     };
     let pairs = pairs(&runs)?;
-    let new = record::non_resident(kind, &units, instance, &pairs, map.clusters(), sizes);
-    let upcase = mft.upcase()?;
-    if !new.is_some_and(|new| record.insert(upcase, &new)) {
-        return Err(full(&record, &describe(base, kind, name), len));
-    }
+    let clusters = map.clusters();
+    let new = record::non_resident(
+        kind,
+        &addition.name,
+        addition.instance,
+        &pairs,
+        clusters,
+        sizes,
+    );
+    let addition = addition.insert(mft, kind, new, len)?;
     take(mft, &runs)?;
     mft.clear_pieces(&map.pieces(0, map.len()).unwrap_or_default())?;
-    mft.store(&record)
+    addition.store(mft)
 }
 
-/// Removes an attribute and gives its clusters back. `Refused` when the file has an attribute list.
+/// A new attribute on its way into the base record.
+struct Addition {
+    record: Record,
+    name: Vec<u16>,
+    instance: u16,
+    /// What changes in the clusters of the attribute list.
+    list: Vec<(Vec<Piece>, Vec<u8>)>,
+}
+
+impl Addition {
+    fn prepare(mft: &Mft, base: u64, kind: u32, name: &str) -> Result<Addition> {
+        let record = base_record(mft, base)?;
+        let what = || describe(base, kind, name);
+        let name: Vec<u16> = name.encode_utf16().collect();
+        let exists = kind != attribute_type::FILE_NAME
+            && !mft.collect(&record, kind, Some(&name))?.is_empty();
+        if exists {
+            return Err(Error::refused(
+                format!("{} exists already", what()),
+                "let Windows check the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
+            ));
+        }
+        let instance = record.next_instance();
+        let instance = instance.ok_or_else(|| full(&record, &what(), 0))?;
+        Ok(Addition {
+            record: Record::clone(&record),
+            name,
+            instance,
+            list: Vec::new(),
+        })
+    }
+
+    /// Puts the bytes of the attribute into the record, and its entry into the attribute list where there is one.
+    fn insert(mut self, mft: &Mft, kind: u32, new: Option<Vec<u8>>, len: u64) -> Result<Addition> {
+        let upcase = mft.upcase()?;
+        let entry = ListEntry {
+            kind,
+            lowest: 0,
+            holder: self.record.reference(),
+            instance: self.instance,
+            name: self.name.clone(),
+        };
+        let listed = mft.add_to_list(&mut self.record, &entry, &mut self.list)?;
+        if listed && new.is_some_and(|new| self.record.insert(upcase, &new)) {
+            return Ok(self);
+        }
+        let name = String::from_utf16_lossy(&self.name);
+        let what = describe(self.record.number(), kind, &name);
+        Err(full(&self.record, &what, len))
+    }
+
+    fn store(self, mft: &Mft) -> Result<()> {
+        for (pieces, bytes) in &self.list {
+            mft.write_pieces(pieces, bytes)?;
+        }
+        mft.store(&self.record)
+    }
+}
+
+/// Removes an attribute with all its extents and gives its clusters back. A record that held nothing else and is not
+/// the base record becomes free.
 pub(super) fn remove_attribute(mft: &Mft, base: u64, kind: u32, name: &str) -> Result<()> {
     let record = base_record(mft, base)?;
-    check_no_list(&record)?;
-    let units: Vec<u16> = name.encode_utf16().collect();
-    let found = mft.collect(&record, kind, Some(&units))?;
-    let [found] = found.as_slice() else {
-        return Err(Error::damaged(
-            describe(base, kind, name),
-            0,
-            "one attribute",
-            format!("{} of them", found.len()),
-        ));
+    let name: Vec<u16> = name.encode_utf16().collect();
+    let found = mft.collect(&record, kind, Some(&name))?;
+    let damaged = |expected: &str, found: String| {
+        let what = describe(base, kind, &String::from_utf16_lossy(&name));
+        Error::damaged(what, 0, expected, found)
     };
-    let runs = mft.runs(&record, &found.attribute)?;
-    let map: RunList = map_of(mft, &runs)?;
-    clusters::check(mft, &map, base)?;
-    let mut changed = Record::clone(&record);
-    if !changed.remove(&found.attribute) {
-        return Err(full(&record, &describe(base, kind, name), 0));
+    let heads = found.iter().filter(|found| found.attribute.lowest() == 0);
+    if heads.count() != 1 {
+        return Err(damaged("one attribute", format!("{} parts", found.len())));
     }
-    give_back(mft, &runs)?;
-    mft.store(&changed)
-}
-
-/// The base record for a new attribute, and the instance number that it gets.
-fn prepare(mft: &Mft, base: u64, kind: u32, name: &str) -> Result<(Record, u16)> {
-    let record = base_record(mft, base)?;
-    check_no_list(&record)?;
-    let units: Vec<u16> = name.encode_utf16().collect();
-    let exists =
-        kind != attribute_type::FILE_NAME && !mft.collect(&record, kind, Some(&units))?.is_empty();
-    if exists {
-        return Err(Error::refused(
-            format!("{} exists already", describe(base, kind, name)),
-            "let Windows check the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
+    let mut map = RunList::new(mft.boot.cluster_size);
+    let mut records = BTreeMap::from([(base, Record::clone(&record))]);
+    for Found { record, attribute } in &found {
+        if !map.extend(mft.runs(record, attribute)?) {
+            return Err(gap(
+                "an attribute to be removed",
+                attribute.lowest(),
+                map.clusters(),
+            ));
+        }
+        let changed = records
+            .entry(record.number())
+            .or_insert_with(|| Record::clone(record));
+        let same = |other: &&Attribute| {
+            other.kind == kind && other.instance == attribute.instance && other.name == name
+        };
+        let now = changed.attributes().iter().find(same).cloned();
+        if !now.is_some_and(|now| changed.remove(&now)) {
+            return Err(damaged(
+                "an attribute that can be removed",
+                "another".into(),
+            ));
+        }
+    }
+    clusters::check(mft, &map, base)?;
+    let mut list = Vec::new();
+    if let Some(changed) = records.get_mut(&base)
+        && !mft.remove_from_list(changed, kind, &name, &mut list)?
+    {
+        return Err(damaged(
+            "an attribute list that can be changed",
+            "another".into(),
         ));
     }
-    let instance = record
-        .next_instance()
-        .ok_or_else(|| full(&record, &describe(base, kind, name), 0))?;
-    Ok((Record::clone(&record), instance))
-}
-
-fn check_no_list(record: &Record) -> Result<()> {
-    if record.first(attribute_type::ATTRIBUTE_LIST).is_none() {
-        return Ok(());
+    give_back(mft, map.runs())?;
+    for (pieces, bytes) in &list {
+        mft.write_pieces(pieces, bytes)?;
     }
-    Err(Error::refused(
-        format!(
-            "the attributes of MFT record {} are spread over several records, which is only changed inside what it has",
-            record.number()
-        ),
-        "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at",
-    ))
+    for record in records.into_values() {
+        if record.number() != base && record.attributes().is_empty() {
+            free_record(mft, record)?;
+        } else {
+            mft.store(&record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the new value of a resident attribute.
@@ -259,3 +325,6 @@ fn describe(base: u64, kind: u32, name: &str) -> String {
         name => format!("attribute {kind:#x} {name} of MFT record {base}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,15 +88,16 @@ pub(super) fn change(mft: &Mft, record: &Arc<Record>) -> Result<Change> {
             return Ok(Change::InPlace(*offset));
         }
     }
-    // Try it in memory.
+    // Try it in memory; where there is an attribute list, removing changes more than one record.
+    if record.first(attribute_type::ATTRIBUTE_LIST).is_some() {
+        return Ok(Change::Whole);
+    }
     let mut trial = Record::clone(record);
-    if let Some(private) = private.first() {
-        if record.first(attribute_type::ATTRIBUTE_LIST).is_some() {
-            return Err(spread(record));
-        }
-        if !trial.remove(&private.attribute) {
-            return Err(full(record, "a security id", 0));
-        }
+    let removed = private
+        .first()
+        .is_none_or(|private| trial.remove(&private.attribute));
+    if !removed {
+        return Err(full(record, "a security id", 0));
     }
     with_id(&mut trial, 0, 0).map(|()| Change::Whole)
 }
@@ -131,18 +132,6 @@ fn with_id(record: &mut Record, id: u32, now: u64) -> Result<()> {
         "a $STANDARD_INFORMATION with a security id",
         len,
     ))
-}
-
-/// The refusal of a file whose own descriptor cannot be taken away.
-fn spread(record: &Record) -> Error {
-    Error::refused(
-        format!(
-            "MFT record {} has a security descriptor of its own, and its attributes are spread over several records, \
-             from which none is removed",
-            record.number()
-        ),
-        "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at",
-    )
 }
 
 /// The attribute $STANDARD_INFORMATION of a base record, and its value.

@@ -64,7 +64,6 @@ impl<'v> Sds<'v> {
 
     /// The descriptor that an index says is at `place`: its first copy, or the second where that is bad.
     pub(super) fn read(&self, place: &Place) -> Result<Read> {
-        check_place(place)?;
         let first = match self.read_copy(place, place.offset) {
             Ok(descriptor) => {
                 return Ok(Read {
@@ -131,6 +130,7 @@ impl<'v> Sds<'v> {
 
     /// The descriptor of the copy at `offset`, which must be what `place` says.
     pub(super) fn read_copy(&self, place: &Place, offset: u64) -> Result<Vec<u8>> {
+        check_place(place)?;
         let mut entry = zeroed(u64::from(place.len), NAME)?;
         self.stream.read_at(self.mft, offset, &mut entry)?;
         let found = Place::parse(&entry);

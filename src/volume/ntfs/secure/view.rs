@@ -13,16 +13,9 @@ use super::super::multi_sector;
 use super::super::record::Record;
 use super::super::stream::Stream;
 
-/// Key and data of an entry.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: Vec<u8>,
-    pub(super) data: Vec<u8>,
-}
-
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<Vec<u8>>,
 }
 
 impl View {
@@ -52,10 +45,7 @@ impl View {
             multi_sector::restore(&mut block, b"INDX", name, 0)?;
             children.extend(view.node(&block, 0x18).ok_or_else(bad)?);
         }
-        view.entries.sort_by_key(|entry| {
-            let word = |at| bytes::u32_le(&entry.key, at);
-            (word(0), word(4))
-        });
+        view.entries.sort_by_key(|entry| key(entry));
         Ok(view)
     }
 
@@ -75,22 +65,60 @@ impl View {
             if flags & 2 != 0 {
                 return Some(children);
             }
-            let data = usize::from(bytes::u16_le(entry, 0)?);
-            let data_len = usize::from(bytes::u16_le(entry, 2)?);
-            let key_len = usize::from(bytes::u16_le(entry, 0xA)?);
-            self.entries.push(Entry {
-                key: bytes::slice(entry, 0x10, key_len)?.to_vec(),
-                data: bytes::slice(entry, data, data_len)?.to_vec(),
-            });
+            self.entries.push(entry.to_vec());
             at = at.checked_add(len)?;
         }
     }
 
-    pub(super) fn find(&self, key: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.entries.iter().find(|entry| entry.key == key).cloned())
+    pub(super) fn find(&self, wanted: &[u8]) -> Result<Option<Vec<u8>>> {
+        let id = bytes::u32_le(wanted, 0);
+        let found = self
+            .entries
+            .iter()
+            .find(|entry| bytes::u32_le(entry, 0x10) == id);
+        Ok(found.cloned())
     }
 
-    pub(super) fn last(&self) -> Result<Option<Entry>> {
+    pub(super) fn entries_from(&self, from: &[u8], most: usize) -> Result<Vec<Vec<u8>>> {
+        let mut wanted = vec![
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0x10 + from.len() as u8 - 16,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
+        wanted.extend(from);
+        let all = self
+            .entries
+            .iter()
+            .filter(|entry| key(entry) >= key(&wanted));
+        Ok(all.take(most).cloned().collect())
+    }
+
+    pub(super) fn last(&self) -> Result<Option<Vec<u8>>> {
         Ok(self.entries.last().cloned())
     }
+
+    pub(super) fn insert(&mut self, _entry: &[u8]) -> Result<()> {
+        todo!()
+    }
+}
+
+fn key(entry: &[u8]) -> (Option<u32>, Option<u32>) {
+    let long = entry.get(0xA) == Some(&8);
+    (
+        bytes::u32_le(entry, 0x10),
+        bytes::u32_le(entry, 0x14).filter(|_| long),
+    )
 }
