@@ -126,10 +126,8 @@ fn what_the_index_says_is_held_against_the_stream() {
     let found = places(&image, &entry);
     // Once in $SII; in $SDH the id comes before it too, behind the hash.
     let key_len = |at: usize| image[at - 6];
-    // And in the journal.
-    let in_index = |at: usize| {
-        image[at & !1023..].starts_with(b"FILE") || image[at & !4095..].starts_with(b"INDX")
-    };
+    // And where it lay before, in the journal and in the record's slack.
+    let in_index = |at: usize| image[at & !4095..].starts_with(b"INDX");
     let by_id: Vec<usize> = found
         .into_iter()
         .filter(|at| key_len(*at) == 4 && in_index(*at))
@@ -296,6 +294,92 @@ fn a_record_without_room_for_an_id_is_refused() {
     assert_eq!(error.kind(), Kind::Refused, "{error}");
     let text = error.to_string();
     assert!(text.contains(SMALL) && text.contains("is full"), "{text}");
+}
+
+/// Lets the file have its content as its security descriptor: the type of its first attribute of each kind changes
+/// places. What was its descriptor becomes its empty content.
+fn make_private(image: &mut [u8], name: &str) {
+    let at = find_record(image, name);
+    let word = |image: &[u8], at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let mut places = Vec::new();
+    let mut place = at + usize::from(image[at + 0x14]);
+    while word(image, place) != u32::MAX {
+        places.push((word(image, place), place));
+        place += word(image, place + 4) as usize;
+    }
+    let [.., (0x50, own), (0x80, content)] = places[..] else {
+        panic!("{places:x?}");
+    };
+    // All in the first sector: no byte of it is guarded.
+    let end = content + word(image, content + 4) as usize;
+    assert!(end - at < 510 && image[own + 8] == 0 && image[content + 8] == 1);
+    let mut new = image[content..end].to_vec();
+    new[..4].copy_from_slice(&[0x50, 0, 0, 0]);
+    let mut empty = image[own..content].to_vec();
+    empty[..4].copy_from_slice(&[0x80, 0, 0, 0]);
+    empty[0x10..0x14].fill(0);
+    new.extend(empty);
+    image[own..end].copy_from_slice(&new);
+}
+
+#[test]
+fn a_descriptor_of_its_own_in_clusters_gives_them_back() {
+    for geometry in [(16, 512, 512), GEOMETRY, (24, 65536, 512)] {
+        let Some(image) = made(geometry) else {
+            return;
+        };
+        if !require(&["ntfssecaudit", "ntfsresize", "getfattr"]) || python().is_none() {
+            return;
+        }
+        let file = temporary(&fs::read(image).unwrap());
+        let long = descriptor(5, 500);
+        assert!(long.len() > 20_000);
+        {
+            let mount = Mount::with(file.path(), "big_writes");
+            fs::write(mount.path().join("private"), &long).unwrap();
+        }
+        let mut image = fs::read(file.path()).unwrap();
+        make_private(&mut image, "private");
+        let file = temporary(&image);
+        assert!(dissect(file.path(), &["private"]) == [(0, long.clone())]);
+        {
+            let mount = Mount::read_only(file.path());
+            let found = getfattr(mount.path(), &["private"]).remove(0);
+            assert!(mean_the_same(&found.unwrap(), &long));
+        }
+        let subject = Subject::of(image);
+        let volume = &subject.volume;
+        assert!(volume.security(&["private"]).unwrap()[0][..] == long);
+        assert_eq!(
+            volume.second_reader_agrees_on_security(&["private"], &long),
+            None
+        );
+        let used = used(file.path());
+        let short = descriptor(5, 5);
+        volume.set_security(&short, &["private"], NOW).unwrap();
+        let after = temporary(&subject.image());
+        audit(after.path().to_str().unwrap());
+        judge::check(after.path());
+        let (id, found) = dissect(after.path(), &["private"]).remove(0);
+        assert!(id > 0x101 && found == short);
+        let cluster = u64::from(geometry.1);
+        let gone = (long.len() as u64).div_ceil(cluster) * cluster;
+        eprintln!("{geometry:?}: {gone} bytes given back");
+        assert!(used - gone <= self::used(after.path()), "{used}");
+        assert!(self::used(after.path()) < used, "{used}");
+    }
+}
+
+/// How many bytes of clusters are in use.
+fn used(image: &std::path::Path) -> u64 {
+    let text = String::from_utf8(run("ntfsinfo", &["-m", image.to_str().unwrap()])).unwrap();
+    let number = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.contains(name)).unwrap();
+        let value = line.split(':').nth(1).unwrap().trim();
+        value.split(' ').next().unwrap().parse().unwrap()
+    };
+    let clusters = number("Volume Size in Clusters") - number("Free Clusters");
+    clusters * number("Cluster Size")
 }
 
 #[test]
