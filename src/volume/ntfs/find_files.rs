@@ -70,8 +70,8 @@ impl Tree {
     /// Whether `path` is that of the file system's folder `$Extend`, or leads into it.
     pub(super) fn is_in_extend(&self, path: &str) -> bool {
         let first = path::parts(path).next().unwrap_or_default();
-        let extend = "$Extend".encode_utf16();
-        self.upcase.compare(first.encode_utf16(), extend).is_eq()
+        let (first, extend) = (first.encode_utf16(), "$Extend".encode_utf16());
+        self.upcase.compare_units(first, extend).is_eq()
     }
 
     /// The folder at `path`; `None` where there is none. Each folder on the way is looked up once.
@@ -163,10 +163,7 @@ impl Names {
         let same = self.hashes.get(first..).unwrap_or_default().iter();
         same.take_while(|(hash, _)| *hash == wanted)
             .filter_map(|(_, place)| self.entries.get(*place))
-            .filter(|entry| {
-                let found = entry.name.name.iter().copied();
-                upcase.compare(name.iter().copied(), found).is_eq()
-            })
+            .filter(|entry| upcase.compare(name, &entry.name.name).is_eq())
             .cloned()
             .collect()
     }

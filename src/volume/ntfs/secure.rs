@@ -21,7 +21,6 @@ mod file;
 pub(super) mod many;
 mod place;
 mod sds;
-mod view;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,10 +30,10 @@ use crate::bytes;
 use crate::error::{Error, Result};
 
 use super::format::record_number;
+use super::index::{Collation, Index};
 use super::mft::Mft;
 use place::Place;
 use sds::Sds;
-use view::View;
 
 /// The first id that Windows gives.
 const FIRST_ID: u32 = 0x100;
@@ -46,8 +45,8 @@ const BY_HASH: &str = "$SDH";
 #[derive(Debug)]
 pub(super) struct Secure<'v> {
     sds: Sds<'v>,
-    by_id: View,
-    by_hash: View,
+    by_id: Index<'v>,
+    by_hash: Index<'v>,
     known: RefCell<HashMap<u32, Arc<[u8]>>>,
     notes: RefCell<Vec<String>>,
 }
@@ -55,11 +54,12 @@ pub(super) struct Secure<'v> {
 impl<'v> Secure<'v> {
     /// Opens $Secure.
     pub(super) fn open(mft: &'v Mft) -> Result<Secure<'v>> {
-        let base = Arc::new(mft.system(record_number::SECURE, "$Secure")?);
+        let number = record_number::SECURE;
+        let base = Arc::new(mft.system(number, "$Secure")?);
         Ok(Secure {
             sds: Sds::open(mft, &base)?,
-            by_id: View::open(mft, &base, BY_ID)?,
-            by_hash: View::open(mft, &base, BY_HASH)?,
+            by_id: Index::open(mft, number, BY_ID, Collation::Ulong)?,
+            by_hash: Index::open(mft, number, BY_HASH, Collation::SecurityHash)?,
             known: RefCell::default(),
             notes: RefCell::default(),
         })
@@ -157,7 +157,7 @@ impl<'v> Secure<'v> {
     }
 
     /// All that an index says, in its order.
-    fn all(&self, index: &View, name: &str) -> Result<Vec<Place>> {
+    fn all(&self, index: &Index<'_>, name: &str) -> Result<Vec<Place>> {
         /// Ours: how many entries are read at a time.
         const PAGE: usize = 10_000;
         let mut all: Vec<Place> = Vec::new();

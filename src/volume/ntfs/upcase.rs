@@ -35,15 +35,19 @@ impl Upcase {
         Ok(Upcase(utf16(&stream.read(mft)?)))
     }
 
-    /// Compares two names, given as their units, as the volume's indexes do, case apart.
-    pub(super) fn compare(
+    /// Compares two names as the volume's indexes do, case apart.
+    pub(super) fn compare(&self, left: &[u16], right: &[u16]) -> Ordering {
+        self.compare_units(left.iter().copied(), right.iter().copied())
+    }
+
+    /// The same, for names given unit by unit.
+    pub(super) fn compare_units(
         &self,
-        left: impl IntoIterator<Item = u16>,
-        right: impl IntoIterator<Item = u16>,
+        left: impl Iterator<Item = u16>,
+        right: impl Iterator<Item = u16>,
     ) -> Ordering {
         let upper = |unit: u16| self.upper(unit);
-        let right = right.into_iter().map(upper);
-        left.into_iter().map(upper).cmp(right)
+        left.map(upper).cmp(right.map(upper))
     }
 
     /// A code unit in upper case.
@@ -67,8 +71,11 @@ mod tests {
     #[test]
     fn shorter_names_come_first_and_case_does_not_count() {
         let upcase = Upcase::ascii();
-        let compare =
-            |left: &str, right: &str| upcase.compare(left.encode_utf16(), right.encode_utf16());
+        let compare = |left: &str, right: &str| {
+            let left: Vec<u16> = left.encode_utf16().collect();
+            let right: Vec<u16> = right.encode_utf16().collect();
+            upcase.compare(&left, &right)
+        };
         assert_eq!(compare("system32", "System32"), Ordering::Equal);
         assert_eq!(compare("System", "system32"), Ordering::Less);
         // `_` lies between the upper and the lower case letters: upper case decides.

@@ -72,7 +72,7 @@ impl Collation<'_> {
     /// The same, but names that differ in case only are equal.
     pub(super) fn compare_loosely(&self, left: &[u8], right: &[u8]) -> Ordering {
         match self {
-            Collation::FileName(upcase) => upcase.compare(units(left), units(right)),
+            Collation::FileName(upcase) => upcase.compare_units(units(left), units(right)),
             _ => self.compare(left, right),
         }
     }

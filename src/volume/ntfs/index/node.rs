@@ -142,6 +142,15 @@ impl Node {
         })
     }
 
+    /// A leaf without entries.
+    pub(super) fn empty() -> Node {
+        Node {
+            entries: Vec::new(),
+            end: None,
+            room: 0,
+        }
+    }
+
     /// An inner node with one child and no entry.
     pub(super) fn above(child: u64, room: usize) -> Node {
         Node {

@@ -60,7 +60,7 @@ impl ListEntry {
 
     fn order(&self, upcase: &Upcase, other: &ListEntry) -> Ordering {
         let name = || {
-            let letters = upcase.compare(self.name.iter().copied(), other.name.iter().copied());
+            let letters = upcase.compare(&self.name, &other.name);
             letters.then_with(|| self.name.cmp(&other.name))
         };
         let kind = self.kind.cmp(&other.kind);

@@ -231,7 +231,7 @@ fn finish(attribute: &mut Vec<u8>) -> Option<()> {
 /// The order of attributes in a record: by type, then name as the volume's indexes order names, then lowest VCN.
 fn order(upcase: &Upcase, left: &Attribute, right: &Attribute) -> Ordering {
     let by_name = || {
-        let by_letter = upcase.compare(left.name.iter().copied(), right.name.iter().copied());
+        let by_letter = upcase.compare(&left.name, &right.name);
         by_letter.then_with(|| left.name.cmp(&right.name))
     };
     left.kind
