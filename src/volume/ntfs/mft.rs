@@ -13,6 +13,7 @@
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. $MFTMirr is compared before writing, never read
 //! from in place of $MFT.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::bytes;
@@ -234,6 +235,13 @@ impl Mft {
             });
         }
         Ok(found)
+    }
+
+    /// The numbers of all records that hold attributes of the file with this base record, itself included.
+    pub(super) fn holders(&self, base: &Record) -> Result<BTreeSet<u64>> {
+        let list = self.attribute_list(base)?.unwrap_or_default();
+        let holders = list.iter().map(|entry| entry.holder.record);
+        Ok(holders.chain([base.number()]).collect())
     }
 
     /// The runs of one extent of a non-resident attribute.

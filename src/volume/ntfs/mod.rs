@@ -6,8 +6,8 @@
 //! record        MFT record, attributes        runs          mapping pairs -> clusters
 //! mft           record by number              stream        one attribute, all its extents -> content
 //! compression   LZNT1                         upcase, index names of a folder
-//! reparse, walk path -> file                  logfile, state  the gates before writing
-//! write         overwriting in place
+//! reparse, walk path -> file                  logfile, journal  what waits in the journal, closing it
+//! state, gate   what must hold before writing write         overwriting in place
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
@@ -20,7 +20,9 @@
 
 mod compression;
 mod format;
+mod gate;
 mod index;
+mod journal;
 mod logfile;
 mod mft;
 mod multi_sector;
@@ -42,6 +44,7 @@ use crate::volume::path;
 use crate::volume::{Entry, State, Volume};
 
 use format::{BOOT_SECTOR_LEN, BootSector};
+use gate::Gate;
 use mft::Mft;
 use state::Condition;
 use upcase::Upcase;
@@ -52,6 +55,7 @@ use walk::Tree;
 pub struct NtfsVolume {
     tree: Tree,
     condition: Condition,
+    gate: Gate,
 }
 
 impl NtfsVolume {
@@ -69,7 +73,12 @@ impl NtfsVolume {
         let upcase = Upcase::read(&mft)?;
         let tree = Tree { mft, upcase };
         let condition = Condition::read(&tree)?;
-        Ok(NtfsVolume { tree, condition })
+        let gate = Gate::default();
+        Ok(NtfsVolume {
+            tree,
+            condition,
+            gate,
+        })
     }
 }
 
@@ -79,7 +88,7 @@ impl Volume for NtfsVolume {
     }
 
     fn check_writable(&self) -> Result<()> {
-        self.condition.check_writable(&self.tree.mft)
+        self.check_gates()
     }
 
     fn entry(&self, path: &str) -> Result<Option<Entry>> {
@@ -131,7 +140,23 @@ impl Volume for NtfsVolume {
         self.check_writable()?;
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
-        write::replace(&self.tree, path, &node, &stream, content)
-            .context(|| format!("writing {path}"))
+        let writing = || format!("writing {path}");
+        let plan = write::plan(&self.tree, path, &node, &stream, content).context(writing)?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        match plan.is_content_only() {
+            true => self.begin_content(path, &node, &stream)?,
+            false => self.begin_metadata()?,
+        }
+        plan.carry_out().context(writing)
+    }
+
+    fn discard_journal(&self) -> Result<()> {
+        self.agree_to_discard()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.gate.notes()
     }
 }

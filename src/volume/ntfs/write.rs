@@ -47,14 +47,14 @@ pub(super) fn capacity(path: &str, node: &Node, stream: &Stream) -> Result<u64> 
     })
 }
 
-/// Makes `content` the content of the file, or leaves everything as it is.
-pub(super) fn replace(
-    tree: &Tree,
+/// Works out how `content` becomes the content of the file. Nothing is written yet.
+pub(super) fn plan<'v>(
+    tree: &'v Tree,
     path: &str,
     node: &Node,
     stream: &Stream,
     content: &[u8],
-) -> Result<()> {
+) -> Result<Plan<'v>> {
     let needed = u64::try_from(content.len()).unwrap_or(u64::MAX);
     let capacity = capacity(path, node, stream)?;
     if needed > capacity {
@@ -77,7 +77,7 @@ pub(super) fn replace(
     if needed != stream.len() {
         plan.index_entries(tree, node, needed, allocated)?;
     }
-    plan.carry_out()
+    Ok(plan)
 }
 
 /// Only plain files of users are written.
@@ -104,7 +104,7 @@ fn check_plain(path: &str, node: &Node, stream: &Stream) -> Result<()> {
 }
 
 /// All that is to be written, worked out before the first byte is.
-struct Plan<'v> {
+pub(super) struct Plan<'v> {
     mft: &'v Mft,
     /// Content: bytes on the device and what is to be there. In order, apart from each other.
     data: Vec<(u64, Vec<u8>)>,
@@ -121,6 +121,16 @@ impl<'v> Plan<'v> {
             records: BTreeMap::new(),
             blocks: BTreeMap::new(),
         }
+    }
+
+    /// There is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.is_content_only()
+    }
+
+    /// Bytes of the file's clusters are written and nothing else.
+    pub(super) fn is_content_only(&self) -> bool {
+        self.records.is_empty() && self.blocks.is_empty()
     }
 
     /// A new value in the record. Returns the size that Windows calls allocated.
@@ -171,7 +181,7 @@ impl<'v> Plan<'v> {
         }
         self.data = writer.found;
         if !self.data.is_empty() {
-            check_clusters(self.mft, map)?;
+            check_clusters(self.mft, stream.head.record.number(), map)?;
         }
         if (len, initialised) != (sizes.data, sizes.initialised) {
             let record = self.record(&stream.head.record);
@@ -233,14 +243,10 @@ impl<'v> Plan<'v> {
     }
 
     /// Writes: content first, then what says how long it is.
-    fn carry_out(self) -> Result<()> {
+    pub(super) fn carry_out(self) -> Result<()> {
         let mut writes = self.data;
-        for (number, record) in &self.records {
-            let disk = record.to_disk()?;
-            scatter(&self.mft.place(*number)?, &disk, &mut writes);
-            if let Some(pieces) = mirrored(self.mft, *number)? {
-                scatter(&pieces, &disk, &mut writes);
-            }
+        for record in self.records.values() {
+            scatter_record(self.mft, record, &mut writes)?;
         }
         for ((folder, vcn), mut block) in self.blocks {
             if !multi_sector::protect(&mut block.bytes) {
@@ -249,11 +255,39 @@ impl<'v> Plan<'v> {
             }
             scatter(&block.pieces, &block.bytes, &mut writes);
         }
-        for (place, bytes) in &writes {
-            self.mft.device.write_at(*place, bytes)?;
-        }
-        Ok(())
+        write_all(self.mft, &writes)
     }
+}
+
+/// Writes a record, and its copy in $MFTMirr where there is one.
+pub(super) fn store(mft: &Mft, record: &Record) -> Result<()> {
+    let mut writes = Vec::new();
+    scatter_record(mft, record, &mut writes)?;
+    write_all(mft, &writes)
+}
+
+/// Overwrites `pieces`, all of which have a place.
+pub(super) fn overwrite(mft: &Mft, pieces: &[Piece], bytes: &[u8]) -> Result<()> {
+    let mut writes = Vec::new();
+    scatter(pieces, bytes, &mut writes);
+    write_all(mft, &writes)
+}
+
+fn write_all(mft: &Mft, writes: &[(u64, Vec<u8>)]) -> Result<()> {
+    for (place, bytes) in writes {
+        mft.device.write_at(*place, bytes)?;
+    }
+    Ok(())
+}
+
+/// Lays a record over its place, and over its copy in $MFTMirr where there is one.
+fn scatter_record(mft: &Mft, record: &Record, writes: &mut Vec<(u64, Vec<u8>)>) -> Result<()> {
+    let disk = record.to_disk()?;
+    scatter(&mft.place(record.number())?, &disk, writes);
+    if let Some(pieces) = mirrored(mft, record.number())? {
+        scatter(&pieces, &disk, writes);
+    }
+    Ok(())
 }
 
 /// Lays `bytes` over `pieces`, all of which have a place.
@@ -382,8 +416,9 @@ impl<'v> Differences<'v> {
     }
 }
 
-/// The clusters of a file must be its own: each once, marked as used, and none of the file system's.
-fn check_clusters(mft: &Mft, map: &RunList) -> Result<()> {
+/// The clusters of the file with this base record must be its own: each once, marked as used, and none of
+/// another file of the file system.
+pub(super) fn check_clusters(mft: &Mft, own_record: u64, map: &RunList) -> Result<()> {
     let mut own: Vec<(u64, u64)> = ranges(map).collect();
     own.sort_unstable();
     let twice = own
@@ -413,7 +448,7 @@ fn check_clusters(mft: &Mft, map: &RunList) -> Result<()> {
         else {
             continue;
         };
-        for theirs in ranges(map) {
+        for theirs in ranges(map).filter(|_| number != own_record) {
             let shared = own.iter().find(|own| own.0 < theirs.1 && theirs.0 < own.1);
             if let Some(shared) = shared {
                 return Err(crossed(&mft.boot, shared.0.max(theirs.0), name));
@@ -453,7 +488,7 @@ fn check_marked(mft: &Mft, bitmap: &Stream, own: &[(u64, u64)]) -> Result<()> {
 }
 
 /// First cluster and the one after the last, for each run that is stored.
-fn ranges(map: &RunList) -> impl Iterator<Item = (u64, u64)> + '_ {
+pub(super) fn ranges(map: &RunList) -> impl Iterator<Item = (u64, u64)> + '_ {
     let stored = |run: &super::runs::Run| {
         run.lcn
             .map(|Lcn(first)| (first, first.saturating_add(run.clusters)))
