@@ -214,34 +214,34 @@ fn print_state(state: &State) -> String {
         out.push_str("  hibernated, or shut down with fast start-up: nothing may be written\n");
     }
     if let Some(journal) = &state.journal {
-        out.push_str(&print_journal(journal, state.unclean_journal.as_deref()));
+        out.push_str(&print_journal(journal));
     }
     out
 }
 
 /// What is in the journal, and what that means for a repair.
-fn print_journal(journal: &JournalState, uncleanness: Option<&str>) -> String {
+fn print_journal(journal: &JournalState) -> String {
     /// How many transactions and files are listed; JSON has more.
     const LISTED: usize = 20;
+    const NOTHING: &str = "nothing can be changed, unless it is discarded";
     let (verdict, meaning) = match journal.verdict {
         JournalVerdict::Clean => ("clean", None),
         JournalVerdict::Idle => ("idle", Some("the first change closes it")),
-        JournalVerdict::Pending => (
+        JournalVerdict::Pending if journal.reason.is_none() => (
             "pending",
             Some(
                 "only contents that it does not concern can be overwritten, unless it is discarded",
             ),
         ),
-        JournalVerdict::Refused => (
-            "cannot be analysed",
-            Some("nothing can be changed, unless it is discarded"),
-        ),
+        JournalVerdict::Pending => ("pending", Some(NOTHING)),
+        JournalVerdict::Refused => ("cannot be analysed", Some(NOTHING)),
     };
     let mut facts = vec![verdict.to_owned()];
     let version = journal.version.as_ref();
     facts.extend(version.map(|version| format!("version {version}")));
     let end = journal.end_lsn.as_ref();
     facts.extend(end.map(|lsn| format!("its end at LSN {lsn}")));
+    facts.extend((journal.verdict == JournalVerdict::Pending).then(|| journal.numbers()));
     let mut out = format!("  journal ($LogFile): {}\n", facts.join(", "));
     let transactions = journal.open_transactions.iter().take(LISTED).map(|open| {
         let state = match open.state {
@@ -262,9 +262,9 @@ fn print_journal(journal: &JournalState, uncleanness: Option<&str>) -> String {
         let more = all.saturating_sub(LISTED as u64);
         (more > 0).then(|| format!("and {}", text::count(more, what)))
     };
-    let lines = uncleanness
-        .map(str::to_owned)
-        .into_iter()
+    let lines = journal.reason.clone().into_iter();
+    let lines = lines
+        .chain(journal.how.clone())
         .chain(transactions)
         .chain(more(journal.transactions, "more transaction"))
         .chain(files)

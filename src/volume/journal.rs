@@ -63,7 +63,8 @@ pub struct JournalState {
     pub verdict: JournalVerdict,
     /// In what way it was left open; `null` when it was closed, or that is not known.
     pub how: Option<String>,
-    /// Why it cannot be told what waits in it, with the verdict `refused`.
+    /// Why nothing may be changed: with the verdict `refused`, why it cannot be told what waits; with
+    /// `pending`, why that may concern every file, or `null` where it does not.
     pub reason: Option<String>,
     /// What to think of before the volume is changed, beyond the verdict.
     pub warning: Option<String>,

@@ -68,7 +68,7 @@ impl Gate {
 }
 
 impl NtfsVolume {
-    /// May be called before anything but content is changed; closes the journal where it has to be.
+    /// To be called before anything but content is changed; closes the journal where it has to be.
     ///
     /// `Refused` with the next step where the volume's state forbids it.
     pub(super) fn begin_metadata(&self) -> Result<()> {
@@ -99,13 +99,27 @@ impl NtfsVolume {
         self.condition.check_awake()?;
         self.check_content_possible(pending)?;
         self.condition.check_sound(&self.tree.mft)?;
-        self.check_untouched(pending, path, node, stream)?;
+        if let Some(what) = self.concerned(pending, node, stream)? {
+            return Err(Error::refused(
+                format!(
+                    "{path} cannot be overwritten: changes that wait in the journal of the volume ($LogFile) concern \
+                     its {what}"
+                ),
+                NEXT,
+            ));
+        }
         // What tells of a hibernation must be what Windows will find.
-        let hibernation = "hiberfil.sys";
-        if let Some(node) = self.tree.resolve(hibernation)?
+        if let Some(node) = self.tree.resolve("hiberfil.sys")?
             && let Some(stream) = self.tree.data(&node.record)?
+            && let Some(what) = self.concerned(pending, &node, &stream)?
         {
-            self.check_untouched(pending, hibernation, &node, &stream)?;
+            return Err(Error::refused(
+                format!(
+                    "it cannot be told whether Windows is hibernated: changes that wait in the journal of the volume \
+                     ($LogFile) concern hiberfil.sys, its {what}"
+                ),
+                NEXT,
+            ));
         }
         if !std::mem::replace(&mut progress.left, true) {
             let notes = self.journal_state().map(leaving_notes);
@@ -196,35 +210,17 @@ impl NtfsVolume {
         }
     }
 
-    /// What waits concerns neither the records nor the clusters of this file.
-    fn check_untouched(
-        &self,
-        pending: &Pending,
-        path: &str,
-        node: &Node,
-        stream: &Stream,
-    ) -> Result<()> {
-        let concerned = |what: String| {
-            Error::refused(
-                format!(
-                    "{path} cannot be overwritten: changes that wait in the journal of the volume ($LogFile) concern \
-                     its {what}"
-                ),
-                NEXT,
-            )
-        };
+    /// Which record or cluster of a file what waits concerns.
+    fn concerned(&self, pending: &Pending, node: &Node, stream: &Stream) -> Result<Option<String>> {
         let holders = self.tree.mft.holders(&node.record)?;
         if let Some(record) = holders.intersection(&pending.files).next() {
-            return Err(concerned(format!("MFT record {record}")));
+            return Ok(Some(format!("MFT record {record}")));
         }
         let Content::NonResident { map, .. } = &stream.content else {
-            return Ok(());
+            return Ok(None);
         };
         let shared = write::ranges(map).find_map(|(first, end)| pending.reach.find(first, end));
-        match shared {
-            Some(cluster) => Err(concerned(format!("cluster {cluster}"))),
-            None => Ok(()),
-        }
+        Ok(shared.map(|cluster| format!("cluster {cluster}")))
     }
 }
 

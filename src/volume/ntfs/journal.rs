@@ -72,7 +72,11 @@ pub(super) fn describe(tree: &Tree, journal: &logfile::Journal) -> JournalState 
     let (verdict, reason, pending) = match &journal.verdict {
         Verdict::Clean => (JournalVerdict::Clean, None, &none),
         Verdict::Idle => (JournalVerdict::Idle, None, &none),
-        Verdict::Pending(pending) => (JournalVerdict::Pending, None, pending),
+        Verdict::Pending(pending) => (
+            JournalVerdict::Pending,
+            pending.reach.everything.clone(),
+            pending,
+        ),
         Verdict::Refused(reason) => (JournalVerdict::Refused, Some(reason.clone()), &none),
     };
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);

@@ -93,12 +93,16 @@ impl Journal {
                 counted(self.records, "record")
             ),
             Verdict::Pending(pending) => format!(
-                "pending: {}, {}, records: {} to redo, {} to undo{}",
+                "pending: {}, {}, records: {} to redo, {} to undo{}{}",
                 counted(pending.open.len(), "transaction"),
                 counted(pending.pages, "page"),
                 pending.redo,
                 pending.undo,
-                files(pending)
+                files(pending),
+                match &pending.reach.everything {
+                    Some(why) => format!("; every file may be concerned: {why}"),
+                    None => String::new(),
+                }
             ),
             Verdict::Refused(reason) => format!("cannot be analysed: {reason}"),
         };
@@ -110,7 +114,7 @@ impl Journal {
 }
 
 /// A number and a word for what is counted.
-pub(super) fn counted(count: usize, what: &str) -> String {
+fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
