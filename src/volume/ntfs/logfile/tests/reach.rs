@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Which clusters and MFT records pending records concern.
 
+#![allow(clippy::arithmetic_side_effects)]
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
