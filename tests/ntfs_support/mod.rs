@@ -4,6 +4,8 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #![allow(clippy::missing_docs_in_private_items, unreachable_pub)]
 
+pub mod judge;
+
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -181,6 +183,17 @@ pub fn made_with((mib, cluster, sector): Geometry, names: u32) -> Option<PathBuf
 /// An image whose $MFT has an attribute list. In the folder `names`, file `n7` holds `content 7`.
 pub fn fragmented_mft() -> Option<PathBuf> {
     scripted("make_fragmented_mft.sh", &[])
+}
+
+/// A small image whose free space is in very many pieces, with the files `resident` and `clusters`.
+pub fn scattered((cluster, sector): (u32, u32)) -> Option<PathBuf> {
+    // Some hundred pieces, in as little time as that takes.
+    let kib = if cluster > 4096 { 64 << 10 } else { 18 << 10 };
+    let arguments = [kib, cluster, sector].map(|number| number.to_string());
+    scripted(
+        "make_scattered.sh",
+        &arguments.each_ref().map(String::as_str),
+    )
 }
 
 /// The image that one of our scripts makes.

@@ -20,12 +20,15 @@ pub(super) mod attribute_type {
     pub(in super::super) const STANDARD_INFORMATION: u32 = 0x10;
     pub(in super::super) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(in super::super) const FILE_NAME: u32 = 0x30;
+    pub(in super::super) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(in super::super) const VOLUME_NAME: u32 = 0x60;
     pub(in super::super) const VOLUME_INFORMATION: u32 = 0x70;
     pub(in super::super) const DATA: u32 = 0x80;
     pub(in super::super) const INDEX_ROOT: u32 = 0x90;
     pub(in super::super) const INDEX_ALLOCATION: u32 = 0xA0;
+    pub(in super::super) const BITMAP: u32 = 0xB0;
     pub(in super::super) const REPARSE_POINT: u32 = 0xC0;
+    pub(in super::super) const EA: u32 = 0xE0;
     /// Not a type: ends the attributes of a record.
     pub(in super::super) const END: u32 = 0xFFFF_FFFF;
 }
@@ -72,6 +75,13 @@ impl FileReference {
             record: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
             sequence: u16::from_le_bytes([low, high]),
         }
+    }
+
+    /// The packed form. Record numbers have 48 bits on every volume that there is room for.
+    pub(super) fn to_packed(self) -> u64 {
+        let [a, b, c, d, e, f, ..] = self.record.to_le_bytes();
+        let [low, high] = self.sequence.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, low, high])
     }
 }
 

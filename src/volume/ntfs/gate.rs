@@ -26,11 +26,11 @@ use crate::error::{Error, Result};
 use crate::volume::{JournalState, JournalVerdict};
 
 use super::NtfsVolume;
+use super::clusters;
 use super::journal;
 use super::logfile::{Pending, Verdict};
 use super::stream::{Content, Stream};
 use super::walk::Node;
-use super::write;
 
 /// How to go on where a journal is in the way.
 const NEXT: &str = "let Windows finish its work: start it once and shut it down fully, or attach the disk to a Windows \
@@ -219,7 +219,8 @@ impl NtfsVolume {
         let Content::NonResident { map, .. } = &stream.content else {
             return Ok(None);
         };
-        let shared = write::ranges(map).find_map(|(first, end)| pending.reach.find(first, end));
+        let shared =
+            clusters::ranges(map.runs()).find_map(|(first, end)| pending.reach.find(first, end));
         Ok(shared.map(|cluster| format!("cluster {cluster}")))
     }
 }

@@ -25,7 +25,7 @@ use super::record::Form;
 use super::runs::Piece;
 use super::stream::{Content, Stream};
 use super::walk::Tree;
-use super::{state, write};
+use super::{clusters, state};
 
 /// The bytes of `$LogFile`.
 struct Bytes<'a> {
@@ -214,7 +214,7 @@ fn closing(tree: &Tree, journal: &logfile::Journal) -> Result<(Vec<Piece>, Vec<u
         Content::NonResident { map, sizes, .. } if plain && sizes.initialised >= len => map,
         _ => return Err(bad("plain content in clusters", "another kind")),
     };
-    write::check_clusters(&tree.mft, record_number::LOG_FILE, map)?;
+    clusters::check(&tree.mft, map, record_number::LOG_FILE)?;
     let pieces = map.pieces(0, len).unwrap_or_default();
     match pieces.is_empty() || pieces.iter().any(|piece| piece.place.is_none()) {
         true => Err(bad("clusters without holes", "a hole")),
@@ -230,7 +230,7 @@ pub(super) fn check_closable(tree: &Tree, journal: &logfile::Journal) -> Result<
 /// Writes the restart pages that close the journal. Its clusters are overwritten in place; no metadata change.
 pub(super) fn close(tree: &Tree, journal: &logfile::Journal) -> Result<()> {
     let (pieces, pages) = closing(tree, journal)?;
-    write::overwrite(&tree.mft, &pieces, &pages)?;
+    tree.mft.write_pieces(&pieces, &pages)?;
     match judge(tree).uncleanness() {
         None => Ok(()),
         Some(how) => {
@@ -255,5 +255,5 @@ pub(super) fn mark_dirty(tree: &Tree) -> Result<()> {
         let expected = "a $VOLUME_INFORMATION of 12 bytes";
         return Err(Error::damaged("$Volume", 0, expected, "none"));
     }
-    write::store(mft, &record)
+    mft.store(&record)
 }

@@ -22,14 +22,16 @@ use std::sync::Arc;
 use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::{BootSector, Lcn, attribute_type, record_number};
+use super::clusters;
+use super::format::{attribute_type, record_number};
+use super::grow;
 use super::index::{Block, Directory};
 use super::mft::Mft;
 use super::multi_sector;
 use super::record::{Record, Sizes};
 use super::runs::{Piece, RunList};
-use super::state;
 use super::stream::{Content, Stream};
+use super::stream_edit;
 use super::walk::{Node, Tree};
 
 /// How much of a file is compared at a time, in bytes. Ours: bounds memory, and stays in the processor's cache.
@@ -47,26 +49,34 @@ pub(super) fn capacity(path: &str, node: &Node, stream: &Stream) -> Result<u64> 
     })
 }
 
-/// Works out how `content` becomes the content of the file. Nothing is written yet.
-pub(super) fn plan<'v>(
-    tree: &'v Tree,
+/// What is about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Bytes in clusters that the file has, and nothing else.
+    Content,
+    /// More than that.
+    Metadata,
+}
+
+/// Makes `content` the content of the file, which grows where it has to.
+///
+/// All refusals come before the first write; the last one to be asked is `begin`, and only where something is to
+/// be written.
+pub(super) fn replace(
+    tree: &Tree,
     path: &str,
     node: &Node,
     stream: &Stream,
     content: &[u8],
-) -> Result<Plan<'v>> {
+    begin: &dyn Fn(Change) -> Result<()>,
+) -> Result<()> {
     let needed = u64::try_from(content.len()).unwrap_or(u64::MAX);
-    let capacity = capacity(path, node, stream)?;
-    if needed > capacity {
-        return Err(Error::refused(
-            format!(
-                "{path} would have to grow: its new content needs {needed} bytes, and {capacity} bytes are \
-                 allocated to it"
-            ),
-            "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at: there \
-             files can grow",
-        ));
-    }
+    let grown = if needed > capacity(path, node, stream)? {
+        Some(grow_for(tree, node, needed, begin)?)
+    } else {
+        None
+    };
+    let (old, stream) = (stream, grown.as_ref().unwrap_or(stream));
     let mut plan = Plan::new(&tree.mft);
     let allocated = match &stream.content {
         Content::Resident(_) => plan.resident(stream, content)?,
@@ -74,10 +84,28 @@ pub(super) fn plan<'v>(
             plan.non_resident(stream, map, *sizes, content)?
         }
     };
-    if needed != stream.len() {
+    if needed != old.len() {
         plan.index_entries(tree, node, needed, allocated)?;
     }
-    Ok(plan)
+    if let Some(change) = plan.change() {
+        begin(change)?;
+    }
+    plan.carry_out()
+}
+
+/// Gives the content of a file room for `needed` bytes.
+fn grow_for(
+    tree: &Tree,
+    node: &Node,
+    needed: u64,
+    begin: &dyn Fn(Change) -> Result<()>,
+) -> Result<Stream> {
+    let (mft, base) = (&tree.mft, node.record.number());
+    // Can the folders be told? Asked before anything is written; what is planned here is dropped.
+    Plan::new(mft).index_entries(tree, node, needed, needed)?;
+    begin(Change::Metadata)?;
+    grow::grow_size(mft, base, attribute_type::DATA, "", needed)?;
+    stream_edit::expect(mft, base, attribute_type::DATA, "")
 }
 
 /// Only plain files of users are written.
@@ -104,7 +132,7 @@ fn check_plain(path: &str, node: &Node, stream: &Stream) -> Result<()> {
 }
 
 /// All that is to be written, worked out before the first byte is.
-pub(super) struct Plan<'v> {
+struct Plan<'v> {
     mft: &'v Mft,
     /// Content: bytes on the device and what is to be there. In order, apart from each other.
     data: Vec<(u64, Vec<u8>)>,
@@ -123,14 +151,13 @@ impl<'v> Plan<'v> {
         }
     }
 
-    /// There is nothing to write.
-    pub(super) fn is_empty(&self) -> bool {
-        self.data.is_empty() && self.is_content_only()
-    }
-
-    /// Bytes of the file's clusters are written and nothing else.
-    pub(super) fn is_content_only(&self) -> bool {
-        self.records.is_empty() && self.blocks.is_empty()
+    /// What is to be written; `None` where nothing is.
+    fn change(&self) -> Option<Change> {
+        match self.records.is_empty() && self.blocks.is_empty() {
+            true if self.data.is_empty() => None,
+            true => Some(Change::Content),
+            false => Some(Change::Metadata),
+        }
     }
 
     /// A new value in the record. Returns the size that Windows calls allocated.
@@ -181,11 +208,16 @@ impl<'v> Plan<'v> {
         }
         self.data = writer.found;
         if !self.data.is_empty() {
-            check_clusters(self.mft, stream.head.record.number(), map)?;
+            clusters::check(self.mft, map, stream.head.record.number())?;
         }
         if (len, initialised) != (sizes.data, sizes.initialised) {
             let record = self.record(&stream.head.record);
-            if !record.set_sizes(&stream.head.attribute, len, initialised) {
+            let sizes = Sizes {
+                data: len,
+                initialised,
+                ..sizes
+            };
+            if !record.set_sizes(&stream.head.attribute, sizes) {
                 let what = format!("MFT record {}", record.number());
                 return Err(Error::damaged(what, 0, "the sizes of the stream", "none"));
             }
@@ -243,83 +275,22 @@ impl<'v> Plan<'v> {
     }
 
     /// Writes: content first, then what says how long it is.
-    pub(super) fn carry_out(self) -> Result<()> {
-        let mut writes = self.data;
+    fn carry_out(self) -> Result<()> {
+        for (place, bytes) in &self.data {
+            self.mft.write_bytes(*place, bytes)?;
+        }
         for record in self.records.values() {
-            scatter_record(self.mft, record, &mut writes)?;
+            self.mft.store(record)?;
         }
         for ((folder, vcn), mut block) in self.blocks {
             if !multi_sector::protect(&mut block.bytes) {
                 let what = format!("$I30 of MFT record {folder}, block {vcn}");
                 return Err(Error::damaged(what, 4, "an update sequence array", "none"));
             }
-            scatter(&block.pieces, &block.bytes, &mut writes);
+            self.mft.write_pieces(&block.pieces, &block.bytes)?;
         }
-        write_all(self.mft, &writes)
+        Ok(())
     }
-}
-
-/// Writes a record, and its copy in $MFTMirr where there is one.
-pub(super) fn store(mft: &Mft, record: &Record) -> Result<()> {
-    let mut writes = Vec::new();
-    scatter_record(mft, record, &mut writes)?;
-    write_all(mft, &writes)
-}
-
-/// Overwrites `pieces`, all of which have a place.
-pub(super) fn overwrite(mft: &Mft, pieces: &[Piece], bytes: &[u8]) -> Result<()> {
-    let mut writes = Vec::new();
-    scatter(pieces, bytes, &mut writes);
-    write_all(mft, &writes)
-}
-
-fn write_all(mft: &Mft, writes: &[(u64, Vec<u8>)]) -> Result<()> {
-    for (place, bytes) in writes {
-        mft.device.write_at(*place, bytes)?;
-    }
-    Ok(())
-}
-
-/// Lays a record over its place, and over its copy in $MFTMirr where there is one.
-fn scatter_record(mft: &Mft, record: &Record, writes: &mut Vec<(u64, Vec<u8>)>) -> Result<()> {
-    let disk = record.to_disk()?;
-    scatter(&mft.place(record.number())?, &disk, writes);
-    if let Some(pieces) = mirrored(mft, record.number())? {
-        scatter(&pieces, &disk, writes);
-    }
-    Ok(())
-}
-
-/// Lays `bytes` over `pieces`, all of which have a place.
-fn scatter(pieces: &[Piece], bytes: &[u8], writes: &mut Vec<(u64, Vec<u8>)>) {
-    let mut rest = bytes;
-    for piece in pieces {
-        let len = usize::try_from(piece.len)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        if let Some(((part, after), place)) = rest.split_at_checked(len).zip(piece.place) {
-            writes.push((place, part.to_vec()));
-            rest = after;
-        }
-    }
-}
-
-/// Where $MFTMirr repeats this record; `None` when it does not.
-fn mirrored(mft: &Mft, number: u64) -> Result<Option<Vec<Piece>>> {
-    let (map, len) = state::mirror(mft)?;
-    let record_size = u64::from(mft.boot.record_size);
-    let offset = number.saturating_mul(record_size);
-    if offset.saturating_add(record_size) > len {
-        return Ok(None);
-    }
-    let raw = mft.read_raw(number)?;
-    let mut copy = vec![0; raw.len()];
-    map.read_at(mft.device.as_ref(), offset, &mut copy, "$MFTMirr")?;
-    // With large clusters there is room for more records, which Windows no longer keeps up to date.
-    if number >= state::MIRRORED && copy != raw {
-        return Ok(None);
-    }
-    Ok(map.pieces(offset, record_size))
 }
 
 /// Finds the sectors whose bytes are to change.
@@ -414,97 +385,4 @@ impl<'v> Differences<'v> {
         }
         self.found.push((place, sector.to_vec()));
     }
-}
-
-/// The clusters of the file with this base record must be its own: each once, marked as used, and none of
-/// another file of the file system.
-pub(super) fn check_clusters(mft: &Mft, own_record: u64, map: &RunList) -> Result<()> {
-    let mut own: Vec<(u64, u64)> = ranges(map).collect();
-    own.sort_unstable();
-    let twice = own
-        .iter()
-        .zip(own.iter().skip(1))
-        .find(|(one, next)| one.1 > next.0);
-    if let Some((_, next)) = twice {
-        return Err(crossed(&mft.boot, next.0, "the same file, a second time"));
-    }
-    if let Some(first) = own.first().filter(|first| first.0 == 0) {
-        return Err(crossed(&mft.boot, first.0, "$Boot"));
-    }
-    const SYSTEM: [(u64, &str); 5] = [
-        (record_number::MFT, "$MFT"),
-        (record_number::MFT_MIRROR, "$MFTMirr"),
-        (record_number::LOG_FILE, "$LogFile"),
-        (record_number::BITMAP, "$Bitmap"),
-        (record_number::UPCASE, "$UpCase"),
-    ];
-    for (number, name) in SYSTEM {
-        let record = Arc::new(mft.system(number, name)?);
-        let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
-        let Some(Stream {
-            content: Content::NonResident { map, .. },
-            ..
-        }) = &stream
-        else {
-            continue;
-        };
-        for theirs in ranges(map).filter(|_| number != own_record) {
-            let shared = own.iter().find(|own| own.0 < theirs.1 && theirs.0 < own.1);
-            if let Some(shared) = shared {
-                return Err(crossed(&mft.boot, shared.0.max(theirs.0), name));
-            }
-        }
-        if let (record_number::BITMAP, Some(bitmap)) = (number, &stream) {
-            check_marked(mft, bitmap, &own)?;
-        }
-    }
-    Ok(())
-}
-
-/// $Bitmap must say that the clusters are in use.
-fn check_marked(mft: &Mft, bitmap: &Stream, own: &[(u64, u64)]) -> Result<()> {
-    for (first, end) in own {
-        let start = first.checked_div(8).unwrap_or(0);
-        let bytes = end.div_ceil(8).saturating_sub(start);
-        let mut bits = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        bitmap.read_at(mft, start, &mut bits)?;
-        for cluster in *first..*end {
-            let byte = cluster
-                .checked_div(8)
-                .and_then(|byte| byte.checked_sub(start));
-            let byte = byte.and_then(|byte| bits.get(usize::try_from(byte).ok()?));
-            let mask = 1_u8.checked_shl(u32::try_from(cluster & 7).unwrap_or(0));
-            if byte.zip(mask).is_none_or(|(byte, mask)| byte & mask == 0) {
-                return Err(Error::damaged(
-                    "$Bitmap",
-                    cluster.checked_div(8).unwrap_or(0),
-                    format!("cluster {cluster} marked as used, for the file to be written has it"),
-                    "it is marked as free",
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// First cluster and the one after the last, for each run that is stored.
-pub(super) fn ranges(map: &RunList) -> impl Iterator<Item = (u64, u64)> + '_ {
-    let stored = |run: &super::runs::Run| {
-        run.lcn
-            .map(|Lcn(first)| (first, first.saturating_add(run.clusters)))
-    };
-    map.runs().iter().filter_map(stored)
-}
-
-fn crossed(boot: &BootSector, cluster: u64, with: &str) -> Error {
-    Error::damaged(
-        "the clusters of the file to be written",
-        cluster.saturating_mul(u64::from(boot.cluster_size)),
-        "clusters of its own",
-        format!("cluster {cluster}, which belongs to {with}"),
-    )
-    .with_hint(
-        "checking the file before writing",
-        "let Windows repair the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
-    )
 }
