@@ -185,6 +185,17 @@ pub fn fragmented_mft() -> Option<PathBuf> {
     scripted("make_fragmented_mft.sh", &[])
 }
 
+/// A small image whose free space is in very many pieces, with the files `resident` and `clusters`.
+pub fn scattered((cluster, sector): (u32, u32)) -> Option<PathBuf> {
+    // Some hundred pieces, in as little time as that takes.
+    let kib = if cluster > 4096 { 64 << 10 } else { 18 << 10 };
+    let arguments = [kib, cluster, sector].map(|number| number.to_string());
+    scripted(
+        "make_scattered.sh",
+        &arguments.each_ref().map(String::as_str),
+    )
+}
+
 /// The image that one of our scripts makes.
 fn scripted(script: &str, arguments: &[&str]) -> Option<PathBuf> {
     if !require(&["mkntfs", "ntfs-3g", "openssl", "setfattr", "fuser"]) {

@@ -14,7 +14,7 @@ use crate::device::{Device, SharedDevice};
 use crate::error::Kind;
 use crate::volume::ntfs::BOOT_SECTOR_LEN;
 use crate::volume::ntfs::bitmap::Bitmap;
-use crate::volume::ntfs::format::BootSector;
+use crate::volume::ntfs::format::{BootSector, record_number};
 use crate::volume::ntfs::grow::grow_stream;
 use crate::volume::ntfs::parts::{foreign, fresh, part};
 
