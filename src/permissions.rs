@@ -73,8 +73,11 @@ impl TreeChange {
             work.left_alone
                 .push(format!("left alone: {} more", work.more));
         }
-        work.groups.retain(|group| !group.paths.is_empty());
-        let groups = work.groups;
+        let mut groups = work.groups;
+        groups.retain(|group| !group.paths.is_empty());
+        // The longest descriptor last: ntfssecaudit (2022.10.3) looks past the end of $SDS for one more entry and takes
+        // what an earlier, longer one has left in its buffer for it.
+        groups.sort_by_key(|group| group.descriptor.0.len());
         Ok(TreeChange {
             edit: (!groups.is_empty()).then_some(Edit::SetSecurity { groups }),
             left_alone: work.left_alone,

@@ -85,6 +85,29 @@ pub(super) fn verify(volume: &dyn Volume, steps: &[Step]) -> Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
+    let faults = volume.check_security()?;
+    if let Some(first) = faults.first() {
+        return Err(failed(
+            "the security descriptors ($Secure)",
+            "no fault",
+            first,
+        ));
+    }
+    // By descriptor, for the second reader looks at many files at once.
+    let mut same: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
+    for (path, wanted) in expected.descriptors.values() {
+        same.entry(wanted).or_default().push(path);
+    }
+    for (wanted, paths) in &same {
+        if volume.second_reader_agrees_on_security(paths, wanted) == Some(false) {
+            let first = paths.first().copied().unwrap_or_default();
+            return Err(failed(
+                &windows_path(first),
+                &format!("{} to a second NTFS reader too", crate::plan::shown(wanted)),
+                "another descriptor",
+            ));
+        }
+    }
     let found = volume.security(&paths)?;
     for ((path, wanted), found) in expected.descriptors.values().zip(&found) {
         if **found != **wanted {
