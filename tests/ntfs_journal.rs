@@ -383,6 +383,26 @@ fn an_idle_journal_is_closed_by_the_first_change() {
     }
 }
 
+/// Clusters are taken on a volume whose journal was idle.
+#[test]
+fn files_grow_once_an_idle_journal_is_closed() {
+    for (real, path) in [(&A, SMALL), (&B, TRACKING)] {
+        let Some(copy) = Copy::of(real) else { return };
+        let opened = copy.open();
+        let content: Vec<u8> = (0..300_000_u32)
+            .map(|at| (at % 253).to_le_bytes()[0])
+            .collect();
+        opened.volume.replace(path, &content).unwrap();
+        let notes = opened.volume.notes();
+        assert!(notes[0].starts_with("closed the journal"), "{notes:?}");
+        copy.commit(&opened);
+        assert_eq!(copy.probe(), Some(0));
+        copy.audit();
+        assert!(run("icat", &[&copy.text(), &record(&copy, path)]) == content);
+        assert!(run("ntfscat", &[&copy.text(), path]) == content);
+    }
+}
+
 #[test]
 fn a_pending_journal_lets_only_foreign_content_through() {
     let Some(copy) = Copy::of(&B) else { return };
@@ -414,6 +434,7 @@ fn a_pending_journal_lets_only_foreign_content_through() {
     let content = opened.other(TRACKING);
     for (path, content) in [
         (TRACKING, &content[1..]),
+        (TRACKING, &[7; 50_000]),
         ("OneDrive/desktop.ini", &[1; 95]),
         ("OneDrive/Documents/desktop.ini", &[1; 418]),
     ] {
@@ -667,7 +688,7 @@ fn clusters(copy: &Copy, path: &str) -> Vec<u64> {
 #[test]
 fn clusters_count_like_records() {
     let hive = "Windows/System32/config/SYSTEM";
-    let content: Vec<u8> = (0..65_536_u32).map(|at| at as u8).collect();
+    let content: Vec<u8> = (0..65_536_u32).map(|at| at.to_le_bytes()[0]).collect();
     // An awake Windows: the header is zeros.
     let files = [(hive, content.clone()), ("hiberfil.sys", vec![0; 8192])];
     let Some(copy) = planted(&files) else { return };

@@ -19,7 +19,7 @@ use crate::volume::{
 };
 
 use super::format::{FileReference, attribute_type, record_number};
-use super::index::namespace;
+use super::index::{FileName, namespace};
 use super::logfile::{self, Verdict};
 use super::record::Form;
 use super::runs::Piece;
@@ -193,7 +193,12 @@ impl<'a> Names<'a> {
             0 => mft.read(file.record)?.base().unwrap_or(file),
             _ => file,
         };
-        let names = self.tree.names(&Arc::new(mft.resolve(base)?))?;
+        // Only what the base record itself holds: cheap whatever an attribute list says.
+        let record = mft.resolve(base)?;
+        let names = record.attributes().iter();
+        let names = names.filter(|found| found.kind == attribute_type::FILE_NAME);
+        let names = names.filter_map(|found| FileName::parse(record.value(found)?));
+        let names: Vec<FileName> = names.collect();
         let long = names
             .iter()
             .find(|name| name.namespace != namespace::DOS)
