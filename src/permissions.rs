@@ -141,9 +141,10 @@ impl Work<'_> {
         }
         let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         let current = volume.security(&paths)?;
-        // By the folder's depth and the descriptor; emptied when another folder takes its place.
-        let mut known: HashMap<(usize, Arc<[u8]>, bool), Outcome> = HashMap::new();
-        for (entry, current) in entries.into_iter().zip(current) {
+        // By the folder's depth and the descriptor's address (equal ones are shared); emptied when another folder takes
+        // its place.
+        let mut known: HashMap<(usize, usize, bool), Outcome> = HashMap::new();
+        for (entry, current) in entries.into_iter().zip(&current) {
             let is_folder = entry.kind == EntryKind::Directory;
             let is_in = |folder: &Folder| {
                 let rest = entry.path.strip_prefix(&folder.path);
@@ -155,29 +156,27 @@ impl Work<'_> {
                 known.retain(|(known, ..), _| *known < depth);
             }
             let depth = self.folders.len();
-            let key = (depth, current, is_folder);
-            let outcome = match known.get(&key) {
-                Some(outcome) => outcome.clone(),
-                None => {
-                    let outcome = self.outcome(&key.1, is_folder);
-                    known.insert(key, outcome.clone());
-                    outcome
-                }
-            };
+            let key = (depth, current.as_ptr().addr(), is_folder);
+            let outcome = known
+                .entry(key)
+                .or_insert_with(|| self.outcome(current, is_folder));
             match outcome {
                 Ok((place, folder)) => {
                     if let Some((new, same)) = folder {
                         self.folders.push(Folder {
                             path: entry.path.clone(),
-                            new,
-                            same,
+                            new: new.clone(),
+                            same: *same,
                         });
                     }
-                    if let Some(group) = self.groups.get_mut(place) {
+                    if let Some(group) = self.groups.get_mut(*place) {
                         group.paths.push(entry.path);
                     }
                 }
-                Err(why) => self.leave(&entry.path, &why),
+                Err(why) => {
+                    let why = why.clone();
+                    self.leave(&entry.path, &why);
+                }
             }
         }
         Ok(())
@@ -280,11 +279,11 @@ pub fn write_listing<'l>(
     out: &mut dyn Write,
 ) -> std::io::Result<usize> {
     let (mut done, mut failed) = (0_usize, 0_usize);
-    // The lines of a descriptor behind the name; many files share one.
-    let mut known: HashMap<&[u8], Result<Vec<String>, String>> = HashMap::new();
+    // The lines behind the name, by the descriptor's address: many files share one.
+    let mut known: HashMap<usize, Result<Vec<String>, String>> = HashMap::new();
     for (path, descriptor) in listed {
         let shown = windows_path(path);
-        let entries = known.entry(descriptor).or_insert_with(|| {
+        let entries = known.entry(descriptor.as_ptr().addr()).or_insert_with(|| {
             let read = Descriptor::parse(descriptor).map_err(|error| error.to_string())?;
             Ok(display::entries(&read, names))
         });
