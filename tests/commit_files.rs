@@ -16,7 +16,7 @@ use coldfix::commit::{
     DeviceTarget, FolderTarget, JournalDir, LockedDir, OperationHeader, Outcome, Stage, Status,
     Target, TargetFile, TargetIdentity, TargetKind, commit, recover, undo,
 };
-use coldfix::device::{Change, Device, Patch};
+use coldfix::device::{Change, ChangeSet, Device, Patch};
 use coldfix::error::{Error, Kind, Result};
 use sha2::{Digest, Sha256};
 
@@ -47,6 +47,10 @@ impl Device for Image {
 fn image_target(path: &Path) -> DeviceTarget {
     let file = File::options().read(true).write(true).open(path).unwrap();
     DeviceTarget::new(Arc::new(Image(file)), path)
+}
+
+fn set(patches: &[Patch]) -> ChangeSet {
+    ChangeSet::from(patches.to_vec())
 }
 
 /// A folder with an image of 64 KiB and a journal folder beside it.
@@ -147,7 +151,7 @@ impl Bench {
         let dir = self.locked();
         let patches = self.patch(changes);
         let target = &mut image_target(&self.image());
-        commit(&dir, self.header(&dir), &patches, target, &mut |_| {}).map(|done| done.id)
+        commit(&dir, self.header(&dir), &set(&patches), target, &mut |_| {}).map(|done| done.id)
     }
 
     fn undo(&self, id: &str) -> Result<String> {
@@ -245,7 +249,7 @@ fn ids_sort_by_age_even_when_the_clock_does_not() {
     let patches = bench.patch(&[(0, b"x")]);
     let error = bench.refuses(Kind::Refused, || {
         let target = &mut image_target(&bench.image());
-        commit(&dir, header, &patches, target, &mut |_| {}).map(drop)
+        commit(&dir, header, &set(&patches), target, &mut |_| {}).map(drop)
     });
     assert!(error.to_string().contains("not later"), "{error}");
 }
@@ -292,7 +296,14 @@ fn a_target_that_changed_since_it_was_read_is_refused_with_the_ranges() {
     image.write_all_at(b"!", 2600).unwrap();
     let error = bench.refuses(Kind::Refused, || {
         let target = &mut image_target(&bench.image());
-        commit(&dir, bench.header(&dir), &patches, target, &mut |_| {}).map(drop)
+        commit(
+            &dir,
+            bench.header(&dir),
+            &set(&patches),
+            target,
+            &mut |_| {},
+        )
+        .map(drop)
     });
     let message = error.to_string();
     assert!(message.contains("changed since it was read"), "{message}");
@@ -309,7 +320,14 @@ fn unsound_patches_are_refused() {
         spoil(&mut patches);
         bench.refuses(Kind::Refused, || {
             let target = &mut image_target(&bench.image());
-            commit(&dir, bench.header(&dir), &patches, target, &mut |_| {}).map(drop)
+            commit(
+                &dir,
+                bench.header(&dir),
+                &set(&patches),
+                target,
+                &mut |_| {},
+            )
+            .map(drop)
         });
     };
     spoil(&|patches| patches.clear());
@@ -330,7 +348,14 @@ fn unsound_patches_are_refused() {
         let mut patches = sound.clone();
         patches[0].after_len = 70_000;
         let target = &mut image_target(&bench.image());
-        commit(&dir, bench.header(&dir), &patches, target, &mut |_| {}).unwrap_err()
+        commit(
+            &dir,
+            bench.header(&dir),
+            &set(&patches),
+            target,
+            &mut |_| {},
+        )
+        .unwrap_err()
     };
     assert_eq!(error.kind(), Kind::Refused);
     assert_eq!(bench.statuses(), [Status::TakenBack]);
@@ -612,7 +637,7 @@ fn progress_runs_through_the_stages_in_order() {
     commit(
         &dir,
         bench.header(&dir),
-        &patches,
+        &set(&patches),
         target,
         &mut |progress| {
             assert!(progress.done <= progress.total);
@@ -702,7 +727,7 @@ fn files_of_a_folder_grow_and_shrink_back() {
     let dir = bench.locked();
     let mut target = FolderTarget::new(&root);
     let header = folder_header(&bench, &dir, &root);
-    let done = commit(&dir, header, &patches, &mut target, &mut |_| {}).unwrap();
+    let done = commit(&dir, header, &set(&patches), &mut target, &mut |_| {}).unwrap();
     assert_eq!((done.ranges, done.bytes), (4, 544));
 
     let mut expected = vec![1; 5000];

@@ -468,9 +468,9 @@ fn header(root: &Path, dir: &LockedDir) -> OperationHeader {
 /// Writes what the volume has to write below `root`; the operation's id.
 fn commit_all(volume: &MountedFolder, root: &Path, journals: &Path) -> String {
     let dir = JournalDir::open(journals.join("journal")).lock().unwrap();
-    let patches = volume.patches().unwrap();
+    let changes = volume.changes().unwrap();
     let target = &mut FolderTarget::new(root);
-    let done = commit(&dir, header(root, &dir), &patches, target, &mut |_| {});
+    let done = commit(&dir, header(root, &dir), &changes, target, &mut |_| {});
     done.unwrap().id
 }
 

@@ -126,14 +126,9 @@ impl Session {
         }
         report.notes.extend(replays(installation, steps));
         plan::store(installation, steps, self.now.filetime())?;
-        let patches = self.target.patches()?;
+        let changes = self.target.changes()?;
         verify::verify(&self.target, installation, steps)?;
-        let ranges = patches.iter().map(|patch| patch.changes.len() as u64).sum();
-        let bytes = patches
-            .iter()
-            .flat_map(|patch| &patch.changes)
-            .map(|change| change.after.len() as u64)
-            .sum();
+        let (ranges, bytes) = changes.totals();
         let mut operation = OperationReport {
             id: None,
             edits: steps.iter().map(EditReport::new).collect(),
@@ -165,7 +160,7 @@ impl Session {
             None => self.dir.clone().lock()?,
         };
         let locked = &*self.locked.insert(locked);
-        let committed = commit::commit(locked, header, &patches, sink.as_mut(), &mut |_| {})?;
+        let committed = commit::commit(locked, header, &changes, sink.as_mut(), &mut |_| {})?;
         operation.id = Some(committed.id);
         operation.ranges = committed.ranges;
         operation.bytes = committed.bytes;
