@@ -299,6 +299,7 @@ impl Volume for MountedFolder {
         };
         file::check_mounted_for_writing(folder)?;
         file::check_not_mounted_on(path, folder, &host)?;
+        file::check_spelling(path, folder, stored)?;
         lookup.check_free(path, folder, stored, name)?;
         let note = file::short_name(&host).map(|short| {
             format!(

@@ -156,6 +156,28 @@ pub(super) fn check_not_mounted_on(_: &str, _: &Path, _: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses where the host may show another spelling of the name `stored` than the volume has, so that an undo
+/// could not give it back: lowntfs-3g with `ignore_case` shows every name in small letters.
+#[cfg(target_os = "linux")]
+pub(super) fn check_spelling(path: &str, folder: &Path, stored: &str) -> Result<()> {
+    let capital = stored.to_uppercase();
+    if stored != stored.to_lowercase()
+        || stored == capital
+        || std::fs::symlink_metadata(folder.join(capital)).is_err()
+    {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("{path} may be spelt otherwise on the volume than {stored}, as it is shown"),
+        "mount the volume without `ignore_case`",
+    ))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn check_spelling(_: &str, _: &Path, _: &str) -> Result<()> {
+    Ok(())
+}
+
 /// The short (8.3) name of a file, where ntfs-3g tells of one besides its long name.
 #[cfg(target_os = "linux")]
 pub(super) fn short_name(host: &Path) -> Option<String> {
