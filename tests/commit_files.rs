@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use coldfix::commit::{
@@ -659,6 +660,116 @@ fn progress_runs_through_the_stages_in_order() {
     );
 }
 
+/// An image that counts what is asked of it, and cannot read one byte.
+#[derive(Debug)]
+struct Watched {
+    image: Image,
+    reads: AtomicU64,
+    forgotten: AtomicU64,
+    bad: Option<u64>,
+}
+
+impl Device for Watched {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+    fn sector_size(&self) -> u32 {
+        512
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let range = offset..offset + buffer.len() as u64;
+        if self.bad.is_some_and(|bad| range.contains(&bad)) {
+            return Err(Error::io("reading")(std::io::Error::other("bad sector")));
+        }
+        self.image.read_at(offset, buffer)
+    }
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.image.write_at(offset, data)
+    }
+    fn flush(&self) -> Result<()> {
+        self.image.flush()
+    }
+    fn forget_cached(&self, _offset: u64, _len: u64) {
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Ten thousand sectors, each with a gap of 1.5 KiB behind it.
+fn scattered(bench: &Bench) -> Vec<Patch> {
+    let len = 10_000 * 2048;
+    fs::write(bench.image(), vec![0; len as usize]).unwrap();
+    let zeros = vec![0; 512];
+    vec![Patch {
+        file: bench.image(),
+        before_len: len,
+        after_len: len,
+        changes: (0..10_000)
+            .map(|index| Change {
+                offset: index * 2048,
+                before: zeros.clone(),
+                after: vec![index as u8 | 1; 512],
+            })
+            .collect(),
+    }]
+}
+
+fn watched(bench: &Bench, bad: Option<u64>) -> Arc<Watched> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(bench.image())
+        .unwrap();
+    Arc::new(Watched {
+        image: Image(file),
+        reads: AtomicU64::new(0),
+        forgotten: AtomicU64::new(0),
+        bad,
+    })
+}
+
+/// A disk that seeks takes ten milliseconds for each read: ten thousand of them would be two minutes.
+#[test]
+fn scattered_changes_are_read_together() {
+    let bench = Bench::new();
+    let changes = set(&scattered(&bench));
+    let dir = bench.locked();
+    let device = watched(&bench, None);
+    let target = &mut DeviceTarget::new(device.clone(), bench.image());
+    let done = commit(&dir, bench.header(&dir), &changes, target, &mut |_| {}).unwrap();
+    assert_eq!(done.ranges, 10_000);
+    // Once before and once after, in pieces of at most 1 MiB of the 20 MiB.
+    let reads = device.reads.load(Ordering::Relaxed);
+    assert!((2..100).contains(&reads), "{reads}");
+    let forgotten = device.forgotten.load(Ordering::Relaxed);
+    assert!((1..100).contains(&forgotten), "{forgotten}");
+    let content = fs::read(bench.image()).unwrap();
+    for (index, block) in content.chunks(2048).enumerate() {
+        assert_eq!(block[..512], [index as u8 | 1; 512]);
+        assert_eq!(block[512..], [0; 1536]);
+    }
+}
+
+/// The gaps are nobody's business.
+#[test]
+fn what_cannot_be_read_beside_the_changes_does_not_matter() {
+    let bench = Bench::new();
+    let changes = set(&scattered(&bench));
+    let dir = bench.locked();
+    let mut header = bench.header(&dir);
+    header.target.len = 10_000 * 2048;
+    for (bad, refused) in [(5000 * 2048 + 100, true), (5000 * 2048 + 600, false)] {
+        let device = watched(&bench, Some(bad));
+        let target = &mut DeviceTarget::new(device, bench.image());
+        let outcome = commit(&dir, header.clone(), &changes, target, &mut |_| {});
+        if refused {
+            assert_eq!(outcome.unwrap_err().kind(), Kind::Io);
+        } else {
+            outcome.unwrap();
+        }
+    }
+}
+
 /// A mounted folder with a hive and its log.
 fn folder_bench() -> (Bench, PathBuf, Vec<Patch>) {
     let bench = Bench::new();
@@ -786,6 +897,11 @@ fn a_folder_target_stays_in_its_folder() {
         kind(Path::new("Windows/System32/config/SOFTWARE")),
         Kind::Refused
     );
+    std::os::unix::fs::symlink("config", root.join("Windows/System32/inside")).unwrap();
+    for link in ["inside/SYSTEM", "config/SOFTWARE"] {
+        let path = Path::new("Windows/System32").join(link);
+        assert_eq!(kind(&path), Kind::Refused, "{link}");
+    }
     assert_eq!(kind(Path::new("Windows/System32/config/none")), Kind::Io);
     assert_ne!(
         kind(Path::new("Windows/System32/config/SAM")),

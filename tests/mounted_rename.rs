@@ -19,13 +19,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use coldfix::commit::{Outcome, Status};
-use coldfix::device::{ChangeSet, HostOperation};
+use coldfix::commit::{Outcome, Status, commit};
+use coldfix::device::{Access, ChangeSet, HostOperation};
 use coldfix::error::Kind;
+use coldfix::target::Target;
 use coldfix::volume::mounted::MountedFolder;
 use coldfix::volume::{EntryKind, Volume as _};
 use mounted_support::{
-    Mount, alone, assert_refused, commit_all, finish, forge, interrupt, journal_dir, mount,
+    Mount, alone, assert_refused, commit_all, finish, forge, header, interrupt, journal_dir, mount,
     ntfs_image, setfattr, try_commit, try_recover, try_undo, undo_one,
 };
 use tempfile::TempDir;
@@ -314,6 +315,33 @@ fn folders_in_folders_are_renamed_with_a_changed_file_and_undone() {
     assert_eq!((undo.operations, undo.status.clone()), (2, Status::Done));
     undo_one(root, journals.path(), &undo.header.id.clone());
     check(root, true);
+}
+
+/// The way of a command: through the opened target, which is opened anew to verify what is to be done.
+#[test]
+fn a_target_that_is_opened_anew_has_what_is_to_be_done() {
+    let _turn = alone();
+    let folder = folder();
+    let journals = support::temporary();
+    let target = Target::open(folder.path(), Access::Write).unwrap();
+    let volume = |target: &Target| match &target.volumes[0].volume {
+        Some(Ok(volume)) => std::sync::Arc::clone(volume),
+        other => panic!("{other:?}"),
+    };
+    assert!(target.changes().unwrap().is_empty());
+    volume(&target)
+        .rename("Windows/SoftwareDistribution", "Store", 0)
+        .unwrap();
+    let again = target.reopen().unwrap();
+    let entry = volume(&again).entry("windows/store").unwrap().unwrap();
+    assert_eq!(entry.name, "Store");
+    let changes = again.changes().unwrap();
+    assert_eq!((changes.patches.len(), changes.operations.len()), (0, 1));
+    let dir = journal_dir(journals.path()).lock().unwrap();
+    let header = header(folder.path(), &dir);
+    let done = commit(&dir, header, &changes, target.sink().as_mut(), &mut |_| {}).unwrap();
+    assert_eq!((done.ranges, done.bytes, done.operations), (0, 0, 1));
+    assert!(folder.path().join("Windows/Store/Download").is_dir());
 }
 
 #[test]

@@ -573,6 +573,68 @@ fn descriptors_that_windows_made() {
     assert!(seen.len() > 5, "{}", seen.len());
 }
 
+/// The drawings in `journal.rs` and `journal/operations.rs`, read by a program that shares no code with them.
+#[test]
+fn the_journal_of_a_folder_is_as_it_is_documented() {
+    const SCRIPT: &str = r#"
+import sys, struct, zlib, hashlib, json
+data = open(sys.argv[1], "rb").read()
+magic, version, length, crc = struct.unpack_from("<8sIQI", data)
+assert (magic, version, length) == (b"cfJOURNL", 2, len(data)), (magic, version, length)
+assert crc == zlib.crc32(data[:20])
+at, sections = 24, []
+while at < len(data):
+    tag, size = struct.unpack_from("<4sQ", data, at)
+    payload = data[at + 12:at + 12 + size]
+    assert struct.unpack_from("<I", data, at + 12 + size)[0] == zlib.crc32(data[at:at + 12 + size])
+    sections.append((tag, payload, at))
+    at += 16 + size
+assert sections[-1][0] == b"TAIL"
+assert sections[-1][1] == hashlib.sha256(data[:sections[-1][2]]).digest()
+head = json.loads(sections[0][1])
+of = lambda wanted: [payload for tag, payload, _ in sections if tag == wanted]
+descriptors = of(b"DESC")
+assert (head["descriptors"], head["operations"]) == (len(descriptors), len(of(b"SECD") + of(b"NAME")))
+for payload in of(b"SECD"):
+    before, after = struct.unpack_from("<II", payload)
+    print(payload[8:].decode(), descriptors[before].hex(), descriptors[after].hex())
+for payload in of(b"NAME"):
+    size = struct.unpack_from("<I", payload)[0]
+    print(payload[4 + size:].decode(), payload[4:4 + size].decode())
+"#;
+    let _turn = alone();
+    let place = support::temporary();
+    let Some((image, at)) = ntfs(place.path()) else {
+        return;
+    };
+    let mounted = mount(&image, &at).unwrap();
+    let old = getfattr(&at.join(KEY));
+    let new = bytes(DESCRIPTORS[0]);
+    let volume = open(&at);
+    volume.set_security(&new, &[KEY], 0).unwrap();
+    volume.rename(KEYS, "Schlüssel", 0).unwrap();
+    let journals = support::temporary();
+    let id = commit_all(&volume, &at, journals.path());
+    let journal = journal_dir(journals.path())
+        .path()
+        .join(format!("{id}.journal"));
+    let output = support::run(
+        support::program("python3")
+            .args(["-c", SCRIPT])
+            .arg(journal),
+    );
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let expected = format!(
+        "{} {} {}\n{} Schlüssel\n",
+        at.join(KEY).display(),
+        hex(&old),
+        hex(&new),
+        at.join(KEYS).display()
+    );
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    drop(mounted);
+}
+
 /// Thousands in one operation; time and memory grow with their number and no faster.
 #[test]
 fn thousands_of_files_in_one_operation() {

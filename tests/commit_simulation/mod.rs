@@ -496,7 +496,8 @@ struct Handle {
 impl Target for SimulatedTarget {
     fn open(&mut self, file: &Path) -> Result<Box<dyn TargetFile>> {
         let id = self.machine.state().tree.find(file);
-        let path = id.unwrap_or_else(|| panic!("{file:?} is not there"));
+        assert!(id.is_some(), "{file:?} is not there");
+        let path = id.unwrap();
         assert!(self.machine.state().files.contains_key(&path), "{file:?}");
         Ok(Box::new(Handle {
             machine: self.machine.clone(),
