@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!   image or block device -> [Overlay] -> container -> partitions -> NTFS volumes
-//!   folder                -> mounted folder, which collects its own patches
+//!   folder                -> mounted folder, which collects its own changes
 //! ```
 //!
-//! Whatever is edited goes to the overlay or to the folder's patches; [`Target::patches`] is the whole
+//! Whatever is edited goes to the overlay or to the folder's changes; [`Target::changes`] is the whole
 //! change, and nothing reaches the host from here. [`Target::reopen`] opens the stack anew through the same
 //! overlay, which is how a change is verified before it is committed.
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::commit::{self, DeviceTarget, FolderTarget, TargetIdentity, TargetKind};
 use crate::container::{self, ContainerKind};
 use crate::device::overlay::Overlay;
-use crate::device::{self, Access, Patch, SharedDevice};
+use crate::device::{self, Access, ChangeSet, Patch, SharedDevice};
 use crate::error::{Error, Result, ResultExt};
 use crate::partition::{self, Content, Partition, Scheme, Table};
 use crate::volume::Volume;
@@ -151,24 +151,24 @@ impl Target {
         }
     }
 
-    /// Everything changed so far, per host file.
-    pub fn patches(&self) -> Result<Vec<Patch>> {
+    /// Everything changed so far: bytes per host file, and on a mounted folder what its host is to do.
+    pub fn changes(&self) -> Result<ChangeSet> {
         if let Some(disk) = &self.disk {
             let changes = disk.overlay.changes()?;
             if changes.is_empty() {
-                return Ok(Vec::new());
+                return Ok(ChangeSet::default());
             }
             let len = disk.host.len();
-            return Ok(vec![Patch {
+            return Ok(ChangeSet::from(vec![Patch {
                 file: self.path.clone(),
                 before_len: len,
                 after_len: len,
                 changes,
-            }]);
+            }]));
         }
         match &self.folder {
-            Some(folder) => folder.patches(),
-            None => Ok(Vec::new()),
+            Some(folder) => folder.changes(),
+            None => Ok(ChangeSet::default()),
         }
     }
 

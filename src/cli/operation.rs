@@ -131,19 +131,15 @@ impl Session {
         report.notes.extend(growth(installation, steps)?);
         plan::store(installation, steps, self.now.filetime())?;
         report.notes.extend(installation.volume.notes());
-        let patches = self.target.patches()?;
+        let changes = self.target.changes()?;
         verify::verify(&self.target, installation, steps)?;
-        let ranges = patches.iter().map(|patch| patch.changes.len() as u64).sum();
-        let bytes = patches
-            .iter()
-            .flat_map(|patch| &patch.changes)
-            .map(|change| change.after.len() as u64)
-            .sum();
+        let (ranges, bytes) = changes.totals();
         let mut operation = OperationReport {
             id: None,
             edits: steps.iter().map(EditReport::new).collect(),
             ranges,
             bytes,
+            host_operations: changes.operations.len() as u64,
             journal: None,
             verified: true,
         };
@@ -170,10 +166,11 @@ impl Session {
             None => self.dir.clone().lock()?,
         };
         let locked = &*self.locked.insert(locked);
-        let committed = commit::commit(locked, header, &patches, sink.as_mut(), &mut |_| {})?;
+        let committed = commit::commit(locked, header, &changes, sink.as_mut(), &mut |_| {})?;
         operation.id = Some(committed.id);
         operation.ranges = committed.ranges;
         operation.bytes = committed.bytes;
+        operation.host_operations = committed.operations;
         operation.journal = Some(committed.journal.display().to_string());
         Ok(Done {
             code: HEALTHY,

@@ -154,6 +154,8 @@ pub struct OperationReport {
     pub ranges: u64,
     /// How many bytes those hold.
     pub bytes: u64,
+    /// How many permissions and names the file system of a mounted folder sets for us.
+    pub host_operations: u64,
     /// The journal file.
     pub journal: Option<String>,
     /// True when everything was read back as intended.
