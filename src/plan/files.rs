@@ -36,7 +36,7 @@ pub(super) fn set_security(
         for (path, current) in paths.iter().zip(&all) {
             // A descriptor that cannot be read says something else, whatever it says.
             let same = *judged.entry(current.as_ptr().addr()).or_insert_with(|| {
-                Descriptor::parse(current).is_ok_and(|current| current == wanted)
+                Descriptor::parse(current).is_ok_and(|current| current.says_the_same(&wanted))
             });
             if !same {
                 different.push(*path);
@@ -68,7 +68,8 @@ pub(super) fn set_security(
 /// Both say the same.
 pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
     let read = Descriptor::parse;
-    one == other || matches!((read(one), read(other)), (Ok(one), Ok(other)) if one == other)
+    one == other
+        || matches!((read(one), read(other)), (Ok(one), Ok(other)) if one.says_the_same(&other))
 }
 
 /// The paths by their descriptor, in the order in which these first come.

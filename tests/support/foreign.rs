@@ -94,9 +94,9 @@ impl Reader {
     }
 }
 
-/// The Python that has `module`: Debian's for `hivex`, the one of `scripts/install-oracles` for all else.
+/// The Python that has `module`: Debian's for `hivex` and `samba`, the one of `scripts/install-oracles` for all else.
 pub fn python(module: &str) -> PathBuf {
-    if module == "hivex" {
+    if ["hivex", "samba"].contains(&module) {
         return PathBuf::from("/usr/bin/python3");
     }
     match std::env::var_os("COLDFIX_ORACLES") {
