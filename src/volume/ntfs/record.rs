@@ -118,9 +118,10 @@ impl Record {
             bytes: disk,
             attributes,
         };
-        // Version 3.1 keeps the number after the header; the array then begins behind it.
+        // Version 3.1 keeps the number after the header; the array then begins behind it. mkntfs gives none to
+        // records that are free.
         let own = u64::from(record.u32(0x2C));
-        if record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
+        if record.is_in_use() && record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
             return Err(Error::damaged(
                 what,
                 0x2C,
