@@ -15,11 +15,12 @@ use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
 
+use super::allocate::{self, Purpose};
 use super::bitmap::Bitmap;
 use super::format::{FileReference, attribute_type, record_number};
-use super::grow::grow_stream;
+use super::grow::{clusters_for, grow_stream};
 use super::mft::Mft;
-use super::record::{Record, Sizes, blank};
+use super::record::{Record, blank};
 use super::stream::Content;
 use super::stream_edit::{expect, write_stream};
 
@@ -96,21 +97,27 @@ fn grow_mft(mft: &Mft) -> Result<()> {
     let (base, data) = (record_number::MFT, attribute_type::DATA);
     let size = u64::from(mft.boot.record_size);
     let old = mft.records();
-    let allocated = match expect(mft, base, data, "")?.content {
-        Content::NonResident {
-            sizes: Sizes { allocated, .. },
-            ..
-        } => allocated.checked_div(size).unwrap_or(0),
-        Content::Resident(_) => 0,
+    let Content::NonResident { map, sizes, .. } = expect(mft, base, data, "")?.content else {
+        return Err(damaged(base, "$MFT in clusters", "a resident one"));
     };
-    // First what is allocated; then a whole lot, in whole clusters.
-    let new = match allocated {
-        allocated if allocated > old => allocated.min(old.saturating_add(MORE)),
-        _ => {
-            let cluster = u64::from(mft.boot.cluster_size);
-            let len = old.saturating_add(MORE).saturating_mul(size);
-            let len = len.checked_next_multiple_of(cluster).unwrap_or(len);
-            len.checked_div(size).unwrap_or(0)
+    let allocated = sizes.allocated.checked_div(size).unwrap_or(0);
+    let new = if allocated > old {
+        allocated.min(old.saturating_add(MORE))
+    } else {
+        let more = |records: u64| {
+            let len = old.saturating_add(records).saturating_mul(size);
+            let clusters = clusters_for(mft, len);
+            let records = clusters.saturating_mul(u64::from(mft.boot.cluster_size));
+            (
+                clusters.saturating_sub(map.clusters()),
+                records.checked_div(size).unwrap_or(0),
+            )
+        };
+        // On a volume that is nearly full, as few as there can be.
+        let (clusters, many) = more(MORE);
+        match allocate::choose(mft, Purpose::Mft, None, 0, clusters) {
+            Ok(_) => many,
+            Err(_) => more(1).1,
         }
     };
     // The bitmap comes in pieces of 8 bytes, as Windows makes it. Bits past the end of $MFT count for nothing, so
