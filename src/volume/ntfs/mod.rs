@@ -10,6 +10,7 @@
 //! write         overwriting in place          mft::store    the one door to the device
 //! stream_edit   attributes: write, set, make, remove       grow  make them longer
 //! bitmap        what is in use                allocate, clusters  which clusters, and whose
+//! rename        another name                  times         of a file
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
@@ -37,12 +38,14 @@ mod name;
 mod parts;
 mod record;
 mod records;
+mod rename;
 mod reparse;
 mod runs;
 mod second_reader;
 mod state;
 mod stream;
 mod stream_edit;
+mod times;
 mod upcase;
 mod walk;
 mod write;
@@ -144,5 +147,10 @@ impl Volume for NtfsVolume {
         let stream = self.tree.content(path, &node)?;
         write::replace(&self.tree, path, &node, &stream, content)
             .context(|| format!("writing {path}"))
+    }
+
+    fn rename(&self, path: &str, name: &str, now: u64) -> Result<()> {
+        self.check_writable()?;
+        rename::rename(&self.tree, path, name, now).context(|| format!("renaming {path}"))
     }
 }

@@ -248,7 +248,7 @@ impl Tree {
 }
 
 /// The entry that `name` means among those that differ from it in case at most.
-fn choose(name: &[u16], found: Vec<IndexEntry>) -> Result<Option<IndexEntry>> {
+pub(super) fn choose(name: &[u16], found: Vec<IndexEntry>) -> Result<Option<IndexEntry>> {
     let files: HashSet<u64> = found.iter().map(|entry| entry.file.record).collect();
     if files.len() > 1 {
         let exact = found.into_iter().find(|entry| entry.name.name == name);
