@@ -27,6 +27,7 @@ mod allocate;
 mod bitmap;
 mod clusters;
 mod compression;
+mod create;
 mod format;
 mod grow;
 mod index;
@@ -38,6 +39,7 @@ mod name;
 mod parts;
 mod record;
 mod records;
+mod remove;
 mod rename;
 mod reparse;
 mod runs;
@@ -55,6 +57,7 @@ use crate::error::{Result, ResultExt};
 use crate::volume::path;
 use crate::volume::{Entry, State, Volume};
 
+use create::New;
 use format::{BOOT_SECTOR_LEN, BootSector};
 use mft::Mft;
 use state::Condition;
@@ -147,6 +150,25 @@ impl Volume for NtfsVolume {
         let stream = self.tree.content(path, &node)?;
         write::replace(&self.tree, path, &node, &stream, content)
             .context(|| format!("writing {path}"))
+    }
+
+    fn create_directory(&self, path: &str, descriptor: &[u8], now: u64) -> Result<()> {
+        self.check_writable()?;
+        let id = || Ok(u32::try_from(descriptor.len()).unwrap_or(0));
+        create::create(&self.tree, path, New::Directory, id, now)
+            .context(|| format!("making the folder {path}"))
+    }
+
+    fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
+        self.check_writable()?;
+        let id = || Ok(u32::try_from(descriptor.len()).unwrap_or(0));
+        create::create(&self.tree, path, New::File(content), id, now)
+            .context(|| format!("making the file {path}"))
+    }
+
+    fn remove(&self, path: &str, now: u64) -> Result<()> {
+        self.check_writable()?;
+        remove::remove(&self.tree, path, now).context(|| format!("removing {path}"))
     }
 
     fn rename(&self, path: &str, name: &str, now: u64) -> Result<()> {

@@ -17,7 +17,7 @@
 use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::{FileReference, attribute_type};
+use super::format::{FileReference, attribute_type, record_number};
 use super::multi_sector;
 
 mod attribute;
@@ -158,6 +158,11 @@ impl Record {
     /// It belongs to the file system, in the folder `$Extend`.
     pub(super) fn is_in_extend(&self) -> bool {
         self.u16(0x16) & IN_EXTEND != 0
+    }
+
+    /// It is one of the file system's own files, which are not edited like those of users.
+    pub(super) fn is_system(&self) -> bool {
+        self.number < record_number::FIRST_USER || self.is_in_extend()
     }
 
     /// The record that it extends; `None` for a base record.

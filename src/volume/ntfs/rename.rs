@@ -89,7 +89,7 @@ impl Place {
         let found = Directory::open(&tree.mft, &folder)?.find(&tree.upcase, &units)?;
         let entry = choose(&units, found)?.ok_or_else(|| path::not_found(path))?;
         let file = Arc::new(tree.mft.resolve(entry.file)?);
-        if is_system(&file) || (is_system(&folder) && folder.number() != record_number::ROOT) {
+        if file.is_system() || (folder.is_system() && folder.number() != record_number::ROOT) {
             return Err(Error::refused(
                 format!("{path} belongs to the file system itself"),
                 "check that the path names the file you mean",
@@ -183,10 +183,6 @@ impl Place {
         set_times(&mut base, now, false)?;
         Ok(vec![holder, base])
     }
-}
-
-fn is_system(record: &Record) -> bool {
-    record.number() < record_number::FIRST_USER || record.is_in_extend()
 }
 
 /// The $FILE_NAME of the file that belongs to an entry of the folder; the long name's where the entry is a short one.
