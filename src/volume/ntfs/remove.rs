@@ -58,7 +58,7 @@ pub(super) fn remove(tree: &Tree, path: &str, now: u64) -> Result<()> {
     let (gone, left): (Vec<_>, Vec<_>) = names
         .into_iter()
         .partition(|(_, name)| belong_together(&entry.name, name));
-    if gone.is_empty() || left.iter().any(|(_, name)| name == &entry.name) {
+    if !gone.iter().any(|(_, name)| is_same(&entry.name, name)) {
         return Err(Error::damaged(
             format!("MFT record {}", file.number()),
             0,
@@ -140,13 +140,18 @@ fn names(file: &Record) -> Result<Vec<(Attribute, FileName)>> {
         .collect()
 }
 
+/// Both are the same name. Only what belongs to the name: the rest may be out of date in the folder.
+fn is_same(name: &FileName, other: &FileName) -> bool {
+    (name.parent, name.namespace, &name.name) == (other.parent, other.namespace, &other.name)
+}
+
 /// `other` is the name itself, or its short or long form: a file has at most one of these pairs.
 fn belong_together(name: &FileName, other: &FileName) -> bool {
     let pair = [namespace::WIN32, namespace::DOS];
     let paired = name.namespace != other.namespace
         && pair.contains(&name.namespace)
         && pair.contains(&other.namespace);
-    name == other || (paired && name.parent == other.parent)
+    is_same(name, other) || (paired && name.parent == other.parent)
 }
 
 /// The record without these names.
