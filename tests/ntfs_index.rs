@@ -107,6 +107,33 @@ fn dissect(image: &Path, folders: &[&str]) -> Vec<Vec<(String, u8, u64)>> {
     lines.collect()
 }
 
+/// Clusters of more than 4096 bytes, as the boot sector says.
+fn has_large_clusters(image: &Path) -> bool {
+    let mut sector = [0; 16];
+    fs::File::open(image)
+        .unwrap()
+        .read_exact_at(&mut sector, 0)
+        .unwrap();
+    // More than 0x80 is the exponent of a power of two, negative.
+    let sectors = if sector[13] > 0x80 {
+        256
+    } else {
+        u32::from(sector[13])
+    };
+    sectors * u32::from(u16::from_le_bytes([sector[11], sector[12]])) > 4096
+}
+
+fn same(reader: &str, found: &BTreeSet<&str>, expected: &BTreeSet<&str>) {
+    let only = |left: &BTreeSet<&str>, right: &BTreeSet<&str>| {
+        left.difference(right)
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<String>>()
+    };
+    let none: Vec<String> = Vec::new();
+    assert_eq!(only(found, expected), none, "only {reader} finds");
+    assert_eq!(only(expected, found), none, "{reader} does not find");
+}
+
 /// Every foreign reader must find these names, and no others, in this folder with this record; and the checkers must consent.
 fn audit(image: &Path, folder: &str, record: u64, names: &Names) {
     let path = image.to_str().unwrap();
@@ -115,16 +142,17 @@ fn audit(image: &Path, folder: &str, record: u64, names: &Names) {
 
     let out = String::from_utf8(run("ntfsls", &["-a", "-p", folder, path])).unwrap();
     let found = out.lines().filter(|name| ![".", ".."].contains(name));
-    assert_eq!(found.collect::<BTreeSet<_>>(), expected, "ntfsls");
+    same("ntfsls", &found.collect(), &expected);
 
-    // `r/r 64-128-1:` and a tab before each name; what has a star is left in unused bytes of blocks.
-    let out = run("fls", &["-f", "ntfs", path, &record.to_string()]);
-    let out = String::from_utf8(out).unwrap();
-    let lines = out.lines().filter(|line| !line.contains(" * "));
-    let found: BTreeSet<&str> = lines
-        .filter_map(|line| Some(line.split_once('\t')?.1))
-        .collect();
-    assert_eq!(found, expected, "fls");
+    // Sleuthkit 4.11 reads no index blocks that are smaller than a cluster: there it shows what is in the records.
+    if !has_large_clusters(image) {
+        // `r/r 64-128-1:` and a tab before each name; what has a star is left in unused bytes of blocks.
+        let out = run("fls", &["-f", "ntfs", path, &record.to_string()]);
+        let out = String::from_utf8(out).unwrap();
+        let lines = out.lines().filter(|line| !line.contains(" * "));
+        let found = lines.filter_map(|line| Some(line.split_once('\t')?.1));
+        same("fls", &found.collect(), &expected);
+    }
 
     for found in dissect(image, &[folder]) {
         let long = found.iter().filter(|name| name.1 != 2);
