@@ -425,7 +425,11 @@ fn what_must_stay_is_refused_and_untouched() {
         }
         let long = format!("Windows/{}", "x".repeat(256));
         assert_eq!(make(&long).kind(), Kind::Refused);
-        file(&subject, long.strip_suffix("x").unwrap(), b"as long as can be");
+        file(
+            &subject,
+            long.strip_suffix("x").unwrap(),
+            b"as long as can be",
+        );
         // More than there is.
         let content = vec![1; 32 << 20];
         let error = refused(&subject, |volume| {
