@@ -120,6 +120,22 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         Err(not_offered("reading permissions"))
     }
 
+    /// Whether a reader that is not ours finds this security descriptor for all of `paths`, for verification;
+    /// `None` where there is no such reader, or it has no opinion on one of them.
+    fn second_reader_agrees_on_security(
+        &self,
+        _paths: &[&str],
+        _descriptor: &[u8],
+    ) -> Option<bool> {
+        None
+    }
+
+    /// What is wrong in how the volume keeps its security descriptors, in plain words; for verification after a
+    /// change. Empty where nothing is, or where the volume keeps none itself.
+    fn check_security(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Gives the files and folders at `paths` this self-relative security descriptor. `now` is a FILETIME.
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
         let _ = (descriptor, paths, now);

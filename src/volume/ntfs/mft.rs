@@ -177,12 +177,20 @@ impl Mft {
 
     /// Where record `number` lies on the device, in one or more pieces.
     pub(super) fn place(&self, number: u64) -> Result<Vec<Piece>> {
+        self.places(number, 1)
+    }
+
+    /// Where `count` records from `number` on lie on the device, in one or more pieces.
+    pub(super) fn places(&self, number: u64, count: u64) -> Result<Vec<Piece>> {
         let len = u64::from(self.boot.record_size);
         let layout = self.layout();
+        let all = len.checked_mul(count);
+        let end = number.checked_add(count);
         let pieces = number
             .checked_mul(len)
-            .filter(|_| number < layout.records)
-            .and_then(|offset| layout.map.pieces(offset, len))
+            .filter(|_| end.is_some_and(|end| end <= layout.records))
+            .zip(all)
+            .and_then(|(offset, all)| layout.map.pieces(offset, all))
             .filter(|pieces| pieces.iter().all(|piece| piece.place.is_some()));
         pieces.ok_or_else(|| {
             let end = layout.map.len().checked_div(len).unwrap_or(0);
@@ -221,16 +229,7 @@ impl Mft {
     /// The base record that a reference names; it must be in use, and the one that was meant.
     pub(super) fn resolve(&self, reference: FileReference) -> Result<Record> {
         let record = self.read(reference.record)?;
-        check_sequence(&record, reference)?;
-        if record.base().is_some() {
-            let what = format!("MFT record {}", reference.record);
-            return Err(Error::damaged(
-                what,
-                0x20,
-                "a base record",
-                "an extension record",
-            ));
-        }
+        check_meant(&record, reference)?;
         Ok(record)
     }
 
@@ -348,6 +347,21 @@ fn pick<'r>(record: &'r Record, entry: &ListEntry) -> Result<&'r Attribute> {
             "no such attribute",
         )
     })
+}
+
+/// The record must be the base record that the reference means.
+pub(super) fn check_meant(record: &Record, reference: FileReference) -> Result<()> {
+    check_sequence(record, reference)?;
+    if record.base().is_some() {
+        let what = format!("MFT record {}", reference.record);
+        return Err(Error::damaged(
+            what,
+            0x20,
+            "a base record",
+            "an extension record",
+        ));
+    }
+    Ok(())
 }
 
 fn check_sequence(record: &Record, reference: FileReference) -> Result<()> {

@@ -21,12 +21,12 @@
 //! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
 //! never ends on an index whose blocks point to each other. The tests show all three.
 
-#![allow(dead_code, reason = "the editors of folders and files use it")]
-
 mod allocate;
 mod bitmap;
 mod clusters;
 mod compression;
+mod create;
+mod find_files;
 mod format;
 mod grow;
 mod index;
@@ -38,23 +38,30 @@ mod name;
 mod parts;
 mod record;
 mod records;
+mod remove;
 mod rename;
 mod reparse;
 mod runs;
 mod second_reader;
+mod secure;
+mod spans;
 mod state;
 mod stream;
 mod stream_edit;
+mod subtree;
 mod times;
 mod upcase;
 mod walk;
 mod write;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::device::SharedDevice;
 use crate::error::{Result, ResultExt};
 use crate::volume::path;
-use crate::volume::{Entry, State, Volume};
+use crate::volume::{Entry, State, TreeEntry, Volume};
 
+use create::New;
 use format::{BOOT_SECTOR_LEN, BootSector};
 use mft::Mft;
 use state::Condition;
@@ -66,6 +73,7 @@ use walk::Tree;
 pub struct NtfsVolume {
     tree: Tree,
     condition: Condition,
+    notes: Mutex<Vec<String>>,
 }
 
 impl NtfsVolume {
@@ -83,7 +91,21 @@ impl NtfsVolume {
         let upcase = Upcase::read(&mft)?;
         let tree = Tree { mft, upcase };
         let condition = Condition::read(&tree)?;
-        Ok(NtfsVolume { tree, condition })
+        Ok(NtfsVolume {
+            tree,
+            condition,
+            notes: Mutex::default(),
+        })
+    }
+
+    /// Keeps what the person should know of, once.
+    fn note(&self, more: Vec<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        for note in more {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
     }
 }
 
@@ -135,6 +157,38 @@ impl Volume for NtfsVolume {
         second_reader::agrees(&self.tree.mft.device, path, record, content)
     }
 
+    fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        self.tree.subtree(path)
+    }
+
+    fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
+        let (descriptors, notes) = secure::many::read(&self.tree, paths)?;
+        self.note(notes);
+        Ok(descriptors)
+    }
+
+    fn second_reader_agrees_on_security(&self, paths: &[&str], descriptor: &[u8]) -> Option<bool> {
+        let files = self.tree.find_files(paths).ok()?;
+        let records: Vec<u64> = files.iter().map(|file| file.record).collect();
+        second_reader::security::agrees(&self.tree.mft.device, &records, descriptor)
+    }
+
+    fn check_security(&self) -> Result<Vec<String>> {
+        secure::check::faults(&self.tree.mft)
+    }
+
+    fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
+        self.check_writable()?;
+        let notes = secure::many::write(&self.tree, descriptor, paths, now)?;
+        self.note(notes);
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.clone()
+    }
+
     fn capacity(&self, path: &str) -> Result<u64> {
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
@@ -147,6 +201,25 @@ impl Volume for NtfsVolume {
         let stream = self.tree.content(path, &node)?;
         write::replace(&self.tree, path, &node, &stream, content)
             .context(|| format!("writing {path}"))
+    }
+
+    fn create_directory(&self, path: &str, descriptor: &[u8], now: u64) -> Result<()> {
+        self.check_writable()?;
+        let id = || secure::id_for(&self.tree.mft, descriptor);
+        create::create(&self.tree, path, New::Directory, id, now)
+            .context(|| format!("making the folder {path}"))
+    }
+
+    fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
+        self.check_writable()?;
+        let id = || secure::id_for(&self.tree.mft, descriptor);
+        create::create(&self.tree, path, New::File(content), id, now)
+            .context(|| format!("making the file {path}"))
+    }
+
+    fn remove(&self, path: &str, now: u64) -> Result<()> {
+        self.check_writable()?;
+        remove::remove(&self.tree, path, now).context(|| format!("removing {path}"))
     }
 
     fn rename(&self, path: &str, name: &str, now: u64) -> Result<()> {

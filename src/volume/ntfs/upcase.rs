@@ -46,8 +46,13 @@ impl Upcase {
         left: impl Iterator<Item = u16>,
         right: impl Iterator<Item = u16>,
     ) -> Ordering {
-        let upper = |unit: u16| self.0.get(usize::from(unit)).copied().unwrap_or(unit);
+        let upper = |unit: u16| self.upper(unit);
         left.map(upper).cmp(right.map(upper))
+    }
+
+    /// A code unit in upper case.
+    pub(super) fn upper(&self, unit: u16) -> u16 {
+        self.0.get(usize::from(unit)).copied().unwrap_or(unit)
     }
 
     /// A table for tests: ASCII letters only.

@@ -23,7 +23,7 @@ use crate::bytes;
 use crate::error::{Error, Result};
 
 use super::clusters;
-use super::format::{attribute_type, record_number};
+use super::format::attribute_type;
 use super::grow;
 use super::index::{Block, Directory};
 use super::mft::Mft;
@@ -90,7 +90,7 @@ fn grow_for(tree: &Tree, node: &Node, needed: u64) -> Result<Stream> {
 
 /// Only plain files of users are written.
 fn check_plain(path: &str, node: &Node, stream: &Stream) -> Result<()> {
-    if node.record.number() < record_number::FIRST_USER || node.record.is_in_extend() {
+    if node.record.is_system() {
         return Err(Error::refused(
             format!("{path} belongs to the file system itself"),
             "check that the path names the file you mean",

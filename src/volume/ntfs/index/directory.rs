@@ -2,8 +2,8 @@
 //! Reading a folder: its names in the index `$I30`.
 //!
 //! ```text
-//! key ($FILE_NAME):   0 parent  28 allocated size  30 data size  38 attributes  40 u8 length  41 u8 space
-//!                     42 name
+//! key ($FILE_NAME):   0 parent  28 allocated size  30 data size  38 attributes  3C reparse tag  40 u8 length
+//!                     41 u8 space  42 name
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Only read here, and as much as possible of a folder that
@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use crate::bytes;
 use crate::error::{Error, Result};
-
+use crate::volume::EntryKind;
 use crate::volume::ntfs::format::{FileReference, attribute_type};
 use crate::volume::ntfs::mft::{Found, Mft};
 use crate::volume::ntfs::record::{Form, Record, utf16};
+use crate::volume::ntfs::reparse::Reparse;
 use crate::volume::ntfs::stream::Stream;
 use crate::volume::ntfs::upcase::Upcase;
 
@@ -49,6 +50,10 @@ pub(in super::super) struct FileName {
     pub(in super::super) namespace: u8,
     /// The name in UTF-16.
     pub(in super::super) name: Vec<u16>,
+    /// File attributes, and bits of the record's flags.
+    attributes: u32,
+    /// The tag of the reparse point, where the attributes say that there is one.
+    tag: u32,
 }
 
 impl FileName {
@@ -59,7 +64,27 @@ impl FileName {
             parent: FileReference::from_packed(bytes::u64_le(value, 0)?),
             namespace: *value.get(0x41)?,
             name: utf16(bytes::slice(value, 0x42, len)?),
+            attributes: bytes::u32_le(value, 0x38)?,
+            tag: bytes::u32_le(value, 0x3C)?,
         })
+    }
+
+    /// What the file is; `None` when only its record can say.
+    pub(in super::super) fn kind(&self) -> Option<EntryKind> {
+        const DIRECTORY: u32 = 0x1000_0000;
+        const REPARSE_POINT: u32 = 0x400;
+        let directory = self.attributes & DIRECTORY != 0;
+        if self.attributes & REPARSE_POINT == 0 {
+            return Some(match directory {
+                true => EntryKind::Directory,
+                false => EntryKind::File,
+            });
+        }
+        match Reparse::from_tag(self.tag) {
+            Reparse::Wof | Reparse::Deduplicated if !directory => Some(EntryKind::File),
+            Reparse::Other(tag) if tag != 0 => Some(EntryKind::Other),
+            _ => None,
+        }
     }
 }
 
@@ -132,6 +157,13 @@ impl<'v> Directory<'v> {
             Ordering::Equal => Direction::Here,
             Ordering::Greater => Direction::After,
         })
+    }
+
+    /// About how many blocks it has.
+    pub(in super::super) fn blocks(&self) -> usize {
+        let len = self.allocation.as_ref().map_or(0, Stream::len);
+        let blocks = len.checked_div(self.block_len).unwrap_or(0);
+        usize::try_from(blocks).unwrap_or(usize::MAX)
     }
 
     /// All entries.

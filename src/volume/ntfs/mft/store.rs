@@ -52,6 +52,12 @@ impl Mft {
         Ok(map.pieces(offset, record_size))
     }
 
+    /// Records below this number may have a copy in $MFTMirr.
+    pub(in super::super) fn mirrored_records(&self) -> Result<u64> {
+        let (_, len) = self.mirror()?;
+        Ok(len.div_ceil(u64::from(self.boot.record_size)))
+    }
+
     fn mirror(&self) -> Result<&(RunList, u64)> {
         if let Some(mirror) = self.mirror.get() {
             return Ok(mirror);
