@@ -20,7 +20,7 @@ use coldfix::device::overlay::Overlay;
 use coldfix::error::{Error, Kind};
 use coldfix::volume::Volume;
 use coldfix::volume::ntfs::NtfsVolume;
-use ntfs_support::judge::{self, bare_volume, check};
+use ntfs_support::judge::{self, check};
 use ntfs_support::*;
 
 /// The time of every change: 2024-01-01.
@@ -665,7 +665,11 @@ fn what_is_refused_changes_nothing() {
         if geometry.2 == 512 {
             // The folder's own name leaves its record no room for the attributes of a large index.
             let long = format!("names/{}", "L".repeat(255));
-            says(&format!("{long}/inside"), &"i".repeat(200), "no room in the MFT record");
+            says(
+                &format!("{long}/inside"),
+                &"i".repeat(200),
+                "no room in the MFT record",
+            );
             subject.rename(&long, "short");
             subject.rename("names/short/inside", &"i".repeat(200));
             says("names/short", &"L".repeat(255), "has room for a name");
@@ -713,10 +717,9 @@ fn folders_that_windows_made_take_other_names() {
             100,
         ),
     ] {
-        let Some(image) = image(name) else {
+        let Some(image) = bare(name, sector) else {
             return;
         };
-        let image = bare_volume(image, sector);
         random(&image, folder, steps, 1, 0xA076_1D64_78BD_642F);
         // What is in the root: longer, to the other end of the folder, and back.
         let subject = Subject::of(&image);
