@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! NTFS volumes: read in any state, written in place when Windows left them in order.
+//! NTFS volumes: read in any state, written when Windows left them in order.
 //!
 //! ```text
 //! format        boot sector, numbers          multi_sector  torn-write protection of FILE, INDX, RSTR
@@ -10,11 +10,13 @@
 //! write         overwriting in place          mft::store    the one door to the device
 //! stream_edit   attributes: write, set, make, remove       grow  make them longer
 //! bitmap        what is in use                allocate, clusters  which clusters, and whose
+//! records       taken from $MFT, given back   name, create, remove  files and folders
 //! rename        another name                  times         of a file
 //! ```
 //!
-//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
-//! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: moving clusters, spreading a file over more
+//! records than it has, writing compressed, sparse and encrypted files, replaying the journal, alternate data
+//! streams, NTFS below 3.0 when writing.
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
 //! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
