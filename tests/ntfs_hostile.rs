@@ -88,6 +88,13 @@ fn exercise(device: SharedDevice) -> (usize, usize) {
         count(volume.remove(&path("new/another name"), 5).is_ok());
         count(volume.remove(&path("new"), 6).is_ok());
     }
+    for number in [2, 3, 30, 31, 58] {
+        let path = format!("many/file with the number {number}");
+        // Long enough that blocks are split, short enough that they are emptied again.
+        let long = format!("{number}").repeat(60);
+        count(volume.rename(&path, &long, 8).is_ok());
+        count(volume.rename(&format!("many/{long}"), "z", 9).is_ok());
+    }
     for path in ["many/file with the number 1", "linked", "case"] {
         count(volume.remove(path, 7).is_ok());
     }
