@@ -7,7 +7,6 @@ mod ntfs_support;
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use coldfix::device::overlay::Overlay;
@@ -175,11 +174,6 @@ fn is_shadow_copy(path: &str) -> bool {
         && path.ends_with("{3808876b-c176-4e48-b7ae-04046e6cc752}")
 }
 
-/// The volume, for programs that know no offset.
-fn bare(sample: &Sample) -> PathBuf {
-    bare_volume(image(sample.name).unwrap(), sample.sector)
-}
-
 #[test]
 fn every_file_reads_as_three_foreign_readers_read_it() {
     let Some(python) = python() else {
@@ -234,7 +228,7 @@ fn every_file_reads_as_three_foreign_readers_read_it() {
             }
             // It undoes the update sequence of $MFT and $MFTMirr.
             if sample.ntfscat && !matches!(record.as_str(), "0" | "1") {
-                let bare = bare(sample);
+                let bare = bare(sample.name, sample.sector).unwrap();
                 let out = run("ntfscat", &["-f", "-i", &record, bare.to_str().unwrap()]);
                 assert_eq!(sha256(&out), hash, "{place}, ntfscat");
                 compared += 1;
@@ -380,7 +374,7 @@ fn files_of_windows_are_overwritten_in_place() {
             "cp",
             &[
                 "--sparse=always",
-                bare(sample).to_str().unwrap(),
+                bare(sample.name, sample.sector).unwrap().to_str().unwrap(),
                 copy.to_str().unwrap(),
             ],
         );

@@ -14,7 +14,7 @@ use coldfix::error::Error;
 use coldfix::volume::Volume;
 use coldfix::volume::ntfs::NtfsVolume;
 
-use super::{FileDevice, Mount, Seen, attempt, image, run, scratch, seen, sha256, temporary};
+use super::{Mount, Seen, attempt, bare, run, scratch, seen, sha256, temporary};
 
 /// A made image under an overlay.
 pub struct Subject {
@@ -105,34 +105,6 @@ pub fn check(image: &Path) {
     );
 }
 
-/// The volume of a disk that begins at this sector, and the copy of its boot sector behind it, as a file that must
-/// not be changed; for programs that know no offset.
-pub fn bare_volume(disk: PathBuf, sector: u64) -> PathBuf {
-    let mut sectors = [0; 8];
-    let device = FileDevice::open(&disk);
-    device.read_at(sector * 512 + 0x28, &mut sectors).unwrap();
-    let len = (u64::from_le_bytes(sectors) + 1) * 512;
-    if len == device.len() {
-        return disk;
-    }
-    let bare = disk.with_extension("volume");
-    if !bare.exists() {
-        let own = tempfile::NamedTempFile::new_in(scratch()).unwrap();
-        let arguments = [
-            format!("if={}", disk.display()),
-            format!("of={}", own.path().display()),
-            "bs=64k".into(),
-            format!("skip={}", sector * 512),
-            format!("count={len}"),
-            "iflag=skip_bytes,count_bytes".into(),
-            "conv=sparse".into(),
-        ];
-        run("dd", &arguments.each_ref().map(String::as_str));
-        own.persist(&bare).unwrap();
-    }
-    bare
-}
-
 /// The volumes of Windows, and of Linux' ntfs3, that may be written, as files that must not be changed.
 pub fn clean_volumes() -> Vec<PathBuf> {
     let all = [
@@ -146,7 +118,7 @@ pub fn clean_volumes() -> Vec<PathBuf> {
         ("w10-ptrn.raw.xz", 128),
         ("w10-2mcluster.raw.xz", 128),
     ];
-    let found = all.map(|(name, sector)| Some(bare_volume(image(name)?, sector)));
+    let found = all.map(|(name, sector)| bare(name, sector));
     found.into_iter().flatten().collect()
 }
 

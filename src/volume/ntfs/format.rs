@@ -20,6 +20,7 @@ pub(super) mod attribute_type {
     pub(in super::super) const STANDARD_INFORMATION: u32 = 0x10;
     pub(in super::super) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(in super::super) const FILE_NAME: u32 = 0x30;
+    pub(in super::super) const OBJECT_ID: u32 = 0x40;
     pub(in super::super) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(in super::super) const VOLUME_NAME: u32 = 0x60;
     pub(in super::super) const VOLUME_INFORMATION: u32 = 0x70;

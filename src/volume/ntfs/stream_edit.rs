@@ -323,4 +323,4 @@ fn describe(base: u64, kind: u32, name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
