@@ -14,7 +14,6 @@ use coldfix::device::{Device, SharedDevice};
 use coldfix::error::Kind;
 use coldfix::volume::ntfs::NtfsVolume;
 use coldfix::volume::{EntryKind, JournalVerdict, Volume};
-use ntfs_support::judge::bare_volume;
 use ntfs_support::*;
 
 /// More than any file in the images that is looked at.

@@ -218,21 +218,21 @@ impl Volume for NtfsVolume {
     }
 
     fn create_directory(&self, path: &str, descriptor: &[u8], now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         let id = || secure::id_for(&self.tree.mft, descriptor);
         create::create(&self.tree, path, New::Directory, id, now)
             .context(|| format!("making the folder {path}"))
     }
 
     fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         let id = || secure::id_for(&self.tree.mft, descriptor);
         create::create(&self.tree, path, New::File(content), id, now)
             .context(|| format!("making the file {path}"))
     }
 
     fn remove(&self, path: &str, now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         remove::remove(&self.tree, path, now).context(|| format!("removing {path}"))
     }
 
