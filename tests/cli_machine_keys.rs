@@ -110,11 +110,7 @@ fn audit(disk: &Path) {
             text + &String::from_utf8_lossy(&output.stderr),
         )
     };
-    let (_, text) = run("ntfssecaudit", &["-a"]);
-    for part in ["$SDS-1", "$SDS-2", "$SII", "$SDH"] {
-        assert!(text.contains(&format!("0 errors in {part}")), "{text}");
-    }
-    assert!(text.contains("No errors were found"), "{text}");
+    foreign::ntfssecaudit(disk);
     for (tool, arguments) in [
         ("ntfsresize", &["-i", "-f"][..]),
         ("ntfsfix", &["-n"]),

@@ -821,3 +821,115 @@ fn hibernation_refuses_whatever_the_journal_says() {
         assert!(opened.overlay.is_unchanged() && opened.volume.notes().is_empty());
     }
 }
+
+/// The file or folder whose permissions the command line changes, and the programs that look at it.
+fn plain_path(real: &Real) -> &'static str {
+    match real.name == A.name {
+        true => SMALL,
+        false => "OneDriveTemp",
+    }
+}
+
+fn coldfix(state: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = support::coldfix(state).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[test]
+fn permissions_change_on_a_volume_with_an_idle_journal_and_are_taken_back() {
+    for real in [&A, &B] {
+        let Some(copy) = Copy::of(real) else { return };
+        let state = support::temporary();
+        let (image, path) = (copy.text(), plain_path(real));
+        let original = support::sha256(&copy.path());
+        assert_eq!(copy.probe(), Some(14));
+        let before = copy.audit();
+        let grant = [
+            "acl",
+            "grant",
+            &image,
+            path,
+            "*S-1-5-21-7-8-9-1001:R",
+            "--yes",
+        ];
+        let (code, text) = coldfix(state.path(), &grant);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("closed the journal of the volume"), "{text}");
+        assert_eq!(copy.probe(), Some(0));
+        // The names are the same, and each list of descriptors has one more.
+        let after = copy.audit();
+        support::foreign::ntfssecaudit(&copy.path());
+        let names = |lines: &[String]| -> Vec<String> {
+            let lines = lines.iter().filter(|line| line.starts_with("r/r"));
+            lines.cloned().collect()
+        };
+        assert_eq!(names(&after), names(&before));
+        let keys = |lines: &[String]| {
+            lines
+                .iter()
+                .filter(|line| line.starts_with("Valid entry for key"))
+                .count()
+        };
+        assert_eq!(keys(&after), keys(&before) + 2);
+        let (code, text) = coldfix(state.path(), &["acl", "show", &image, path]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("S-1-5-21-7-8-9-1001:(R)"), "{text}");
+        let mount = Mount::with(&copy.path(), "ro");
+        let seen = support::program("getfattr")
+            .args(["--absolute-names", "-e", "hex", "-n", "system.ntfs_acl"])
+            .arg(mount.path().join(path))
+            .output()
+            .unwrap();
+        // 8 + 28 bytes of entry: allow, R, the SID.
+        let entry = "0000240089001200010500000000000515000000070000000800000009000000e9030000";
+        assert!(String::from_utf8_lossy(&seen.stdout).contains(entry));
+        drop(mount);
+        let (code, text) = coldfix(state.path(), &["undo", &image, "--yes"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(
+            support::sha256(&copy.path()),
+            original,
+            "undone to the last bit"
+        );
+        assert_eq!(copy.probe(), Some(14));
+    }
+}
+
+#[test]
+fn permissions_are_refused_on_a_pending_journal_until_it_is_discarded_by_name() {
+    let Some(copy) = Copy::of(&B) else { return };
+    copy.go_back_to(0x40_56C8);
+    let state = support::temporary();
+    let (image, path) = (copy.text(), plain_path(&B));
+    let original = support::sha256(&copy.path());
+    let (_, text) = coldfix(state.path(), &["inspect", &image]);
+    assert!(text.contains("pending"), "{text}");
+    let grant = [
+        "acl",
+        "grant",
+        &image,
+        path,
+        "*S-1-5-21-7-8-9-1001:R",
+        "--yes",
+    ];
+    let (code, text) = coldfix(state.path(), &grant);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("--discard-journal"), "{text}");
+    assert_eq!(support::sha256(&copy.path()), original);
+    let discard = [&grant[..], &["--discard-journal"]].concat();
+    let (code, text) = coldfix(state.path(), &discard);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("threw away what waited in the journal"),
+        "{text}"
+    );
+    assert_eq!(copy.probe(), Some(0));
+    assert!(copy.is_marked_dirty());
+    let (code, text) = coldfix(state.path(), &["undo", &image, "--yes"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(support::sha256(&copy.path()), original);
+}

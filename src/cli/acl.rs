@@ -197,11 +197,12 @@ fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result
             .iter()
             .map(|listed| Object::new(listed, &names))
             .collect();
+        let failed = objects.iter().any(|object| object.error.is_some());
         output.json(&ShowReport {
             schema: "coldfix.permissions/1",
             objects,
         })?;
-        return Ok(HEALTHY);
+        return Ok(if failed { FINDINGS } else { HEALTHY });
     }
     let mut bytes = Vec::new();
     let mut failed = 0;
@@ -209,16 +210,18 @@ fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result
         use std::io::Write;
         for listed in &listed {
             let path = crate::edit::windows_path(&listed.entry.path);
-            let text = permissions::sddl(&listed.descriptor).unwrap_or_else(|| {
+            let text = match &listed.descriptor {
+                Ok(found) => permissions::sddl(found).ok_or("(no text form)"),
+                Err(why) => Err(why.as_str()),
+            };
+            let text = text.unwrap_or_else(|why| {
                 failed += 1;
-                "(no text form)".to_owned()
+                why.to_owned()
             });
             writeln!(bytes, "{path} {text}")?;
         }
     } else {
-        let lines = listed
-            .iter()
-            .map(|listed| (listed.entry.path.as_str(), &*listed.descriptor));
+        let lines = listed.iter().map(permissions::Listed::line);
         failed = permissions::write_listing(lines, &names, &mut bytes)?;
     }
     output.bytes(&bytes)?;
@@ -258,10 +261,15 @@ impl Object {
             owner_name: None,
             group: None,
             entries: Vec::new(),
-            sddl: permissions::sddl(&listed.descriptor),
+            sddl: None,
             error: None,
         };
-        match Descriptor::parse(&listed.descriptor) {
+        let read = listed.descriptor.as_ref().map_err(String::clone);
+        let read = read.and_then(|bytes| {
+            object.sddl = permissions::sddl(bytes);
+            Descriptor::parse(bytes).map_err(|error| error.to_string())
+        });
+        match read {
             Ok(read) => {
                 object.owner = read.owner.as_ref().map(ToString::to_string);
                 let name = read.owner.as_ref().and_then(|owner| names.name(owner));
@@ -269,7 +277,7 @@ impl Object {
                 object.group = read.group.as_ref().map(ToString::to_string);
                 object.entries = crate::security::display::entries(&read, names);
             }
-            Err(error) => object.error = Some(error.to_string()),
+            Err(error) => object.error = Some(error),
         }
         object
     }
