@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use coldfix::security::Descriptor;
 
-use crate::ntfs_support::{attempt, run};
+use crate::ntfs_support::run;
 use crate::support;
 
 /// Prints the descriptor of each path on standard input in hexadecimal digits: what dissect's index $SII says,
