@@ -208,7 +208,7 @@ fn entries_end_where_a_block_does() {
             let before = known(&subject.volume);
             let mut files = BTreeMap::new();
             // Three as long as can be, to 0x30100; that one; and two more.
-            let lengths = [0x1_0000, 0x1_0000, 0x1_0000, last, 0x80, 0x81];
+            let lengths = [0x1_0000, 0x1_0000, 0x1_0000, last, 0x90, 0x94];
             for (number, len) in lengths.into_iter().enumerate() {
                 let descriptor = sized(number as u32, len - 20);
                 let path = format!("many/file with the number {}", number + 1);
@@ -230,7 +230,7 @@ fn entries_end_where_a_block_does() {
             assert_eq!(ends[2..4], [0x3_0100, end], "{name}");
             let next = if end < 0x8_0000 { 0x8_0000 } else { 0x8_FF10 };
             assert_eq!(found[4].0, next, "{name}");
-            assert_eq!(found[5].0, next + 0x80, "{name}");
+            assert_eq!(found[5].0, next + 0x90, "{name}");
         }
     }
 }

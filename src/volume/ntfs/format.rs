@@ -52,7 +52,6 @@ pub(super) mod record_number {
     pub(in super::super) const BITMAP: u64 = 6;
     pub(in super::super) const SECURE: u64 = 9;
     pub(in super::super) const UPCASE: u64 = 10;
-    pub(in super::super) const EXTEND: u64 = 11;
     /// Records below this one are the file system's own; users' files come after.
     pub(in super::super) const FIRST_USER: u64 = 24;
 }

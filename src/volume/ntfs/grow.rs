@@ -78,8 +78,35 @@ pub(super) fn grow_size(mft: &Mft, base: u64, kind: u32, name: &str, len: u64) -
         }
         Content::NonResident { map, sizes, .. } => {
             clusters::check(mft, map, base)?;
-            grow_clusters(mft, base, kind, name, map, *sizes, len)
+            let sizes = Sizes {
+                data: len,
+                ..*sizes
+            };
+            grow_clusters(mft, base, kind, name, map, sizes, len)
         }
+    }
+}
+
+/// Gives a non-resident attribute clusters for `len` bytes ahead of time, where the volume and the record have plenty
+/// of room; its sizes but for the allocated one stay. What grows by little and often gets fewer runs that way.
+pub(super) fn reserve(mft: &Mft, base: u64, kind: u32, name: &str, len: u64) -> Result<()> {
+    /// Ours: so many times what is taken has to be free in all.
+    const PLENTY: u64 = 16;
+    let stream = expect(mft, base, kind, name)?;
+    check_plain(&stream)?;
+    let Content::NonResident { map, sizes, .. } = &stream.content else {
+        return Ok(());
+    };
+    let more = clusters_for(mft, len).saturating_sub(map.clusters());
+    let plenty = more.saturating_mul(PLENTY);
+    if more == 0 || allocate::choose(mft, Purpose::File, None, 0, plenty).is_err() {
+        return Ok(());
+    }
+    clusters::check(mft, map, base)?;
+    match grow_clusters(mft, base, kind, name, map, *sizes, len) {
+        // What is really needed may be there all the same.
+        Err(Error::Refused { .. }) => Ok(()),
+        grown => grown,
     }
 }
 
@@ -134,7 +161,7 @@ const MAY_LEAVE_ITS_RECORD: [u32; 5] = [
     attribute_type::EA,
 ];
 
-/// Gives a non-resident attribute more clusters.
+/// Gives a non-resident attribute clusters for `len` bytes, and these sizes with them.
 fn grow_clusters(
     mft: &Mft,
     base: u64,
@@ -177,7 +204,6 @@ fn grow_clusters(
     }
     let sizes = Sizes {
         allocated: end.saturating_mul(u64::from(mft.boot.cluster_size)),
-        data: len,
         ..sizes
     };
     if head.record.number() == last.record.number() {

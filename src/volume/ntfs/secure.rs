@@ -29,9 +29,12 @@ use std::sync::Arc;
 use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::record_number;
+use super::format::{attribute_type, record_number};
+use super::grow::reserve;
 use super::index::{Collation, Index};
 use super::mft::Mft;
+use super::stream::Stream;
+use super::stream_edit::base_record;
 use place::Place;
 use sds::Sds;
 
@@ -44,6 +47,7 @@ const BY_HASH: &str = "$SDH";
 /// $Secure, open.
 #[derive(Debug)]
 pub(super) struct Secure<'v> {
+    mft: &'v Mft,
     sds: Sds<'v>,
     by_id: Index<'v>,
     by_hash: Index<'v>,
@@ -57,6 +61,7 @@ impl<'v> Secure<'v> {
         let number = record_number::SECURE;
         let base = Arc::new(mft.system(number, "$Secure")?);
         Ok(Secure {
+            mft,
             sds: Sds::open(mft, &base)?,
             by_id: Index::open(mft, number, BY_ID, Collation::Ulong)?,
             by_hash: Index::open(mft, number, BY_HASH, Collation::SecurityHash)?,
@@ -117,11 +122,28 @@ impl<'v> Secure<'v> {
                 "attach the disk to a Windows computer and run `chkdsk X: /f`",
             )
         })?;
+        for index in [BY_ID, BY_HASH] {
+            self.reserve(index)?;
+        }
         // If this fails after $SDS has it, or $SII alone: nothing refers to it, and all is dropped anyway.
         let place = self.sds.append(id, descriptor, end)?;
         self.by_id.insert(&id_entry(&place))?;
         self.by_hash.insert(&hash_entry(&place))?;
         Ok(id)
+    }
+
+    /// Takes clusters for an index ahead of time, where it may need some now; see [`sds::AHEAD`].
+    fn reserve(&self, index: &str) -> Result<()> {
+        /// More than the blocks that one entry can take, one for each level.
+        const MOST: u64 = 32 << 10;
+        let (number, kind) = (record_number::SECURE, attribute_type::INDEX_ALLOCATION);
+        let base = base_record(self.mft, number)?;
+        let Some(blocks) = Stream::find(self.mft, &base, kind, index)? else {
+            return Ok(());
+        };
+        let len = blocks.len().saturating_add(MOST);
+        let ahead = len.checked_next_multiple_of(sds::AHEAD).unwrap_or(len);
+        reserve(self.mft, number, kind, index, ahead)
     }
 
     /// The highest id, and where in $SDS the entries end.

@@ -23,6 +23,13 @@ const MOST: usize = 100;
 
 /// What is wrong in $Secure, in plain words; empty where nothing is.
 pub(in super::super) fn faults(mft: &Mft) -> Result<Vec<String>> {
+    match all(mft) {
+        Err(error @ Error::Damaged { .. }) => Ok(vec![error.to_string()]),
+        faults => faults,
+    }
+}
+
+fn all(mft: &Mft) -> Result<Vec<String>> {
     let secure = Secure::open(mft)?;
     let mut faults = Vec::new();
     let by_id = secure.all(&secure.by_id, BY_ID)?;

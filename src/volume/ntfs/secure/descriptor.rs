@@ -59,6 +59,11 @@ pub(super) fn check_new(descriptor: &[u8]) -> Result<()> {
             descriptor.len()
         ));
     }
+    // All parts are made of u32; readers do not agree on the hash of anything else.
+    if !descriptor.len().is_multiple_of(4) {
+        let len = descriptor.len();
+        return refused(format!("it has {len} bytes, which is no multiple of 4"));
+    }
     if let Some(fault) = faults(descriptor) {
         return refused(format!(
             "at offset {:#x} it needs {}, but there is {}",
@@ -216,6 +221,7 @@ mod tests {
         check_new(&long).unwrap();
         long.push(0);
         assert!(check_new(&long).is_err());
+        assert!(check_new(&long[..long.len() - 2]).is_err());
         long.resize(MAX, 0);
         check(&long, "sample").unwrap();
         long.push(0);

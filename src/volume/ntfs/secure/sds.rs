@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 use super::super::format::{attribute_type, record_number};
-use super::super::grow::grow_stream;
+use super::super::grow::{grow_stream, reserve};
 use super::super::mft::Mft;
 use super::super::record::Record;
 use super::super::stream::{Stream, zeroed};
@@ -30,6 +30,10 @@ const NAME: &str = "$SDS";
 
 /// An even block has entries, the odd one after it has them again.
 pub(super) const BLOCK: u64 = 0x4_0000;
+
+/// Clusters are taken for so many bytes at a time. Ours: the record of $Secure has room for some forty runs of its
+/// three streams, and entry by entry, between the blocks of the indexes, a thousand descriptors would fill it.
+pub(super) const AHEAD: u64 = 64 << 10;
 
 /// Entries begin at multiples of this.
 const ALIGN: u64 = 16;
@@ -104,13 +108,10 @@ impl<'v> Sds<'v> {
         check_place(&place)?;
         let copy = offset.checked_add(BLOCK).ok_or_else(too_long)?;
         let size = place.end().saturating_add(BLOCK).max(self.len());
-        grow_stream(
-            self.mft,
-            record_number::SECURE,
-            attribute_type::DATA,
-            NAME,
-            size,
-        )?;
+        let (secure, data) = (record_number::SECURE, attribute_type::DATA);
+        let ahead = size.checked_next_multiple_of(AHEAD).unwrap_or(size);
+        reserve(self.mft, secure, data, NAME, ahead)?;
+        grow_stream(self.mft, secure, data, NAME, size)?;
 
         // From the end of the entry before it, where that is near: Windows leaves a few old bytes between.
         let gap = offset.saturating_sub(end).min(offset);
@@ -120,8 +121,7 @@ impl<'v> Sds<'v> {
         entry.extend(descriptor);
         for offset in [offset, copy] {
             let start = offset.saturating_sub(gap);
-            let secure = record_number::SECURE;
-            write_stream(self.mft, secure, attribute_type::DATA, NAME, start, &entry)?;
+            write_stream(self.mft, secure, data, NAME, start, &entry)?;
         }
         let base = Arc::new(self.mft.system(record_number::SECURE, "$Secure")?);
         *self = Sds::open(self.mft, &base)?;
