@@ -49,21 +49,21 @@ pub(super) fn choose(
     let bitmap = Bitmap::clusters(mft)?;
     let mut chosen = Vec::new();
     let mut left = wanted;
-    let mut from = 0;
+    let mut taken = 0..0;
     if let Some(near) = near {
         let behind = bitmap.free_at(near, left)?;
+        taken = near..near.saturating_add(behind);
         if behind > 0 {
             chosen.push((near, behind));
             left = left.saturating_sub(behind);
         }
-        from = near.saturating_add(behind);
     }
     if left > 0 {
         let zone = match purpose {
             Purpose::File => zone(mft),
             Purpose::Mft => 0..0,
         };
-        chosen.extend(search(&bitmap, &zone, from, left)?);
+        chosen.extend(search(&bitmap, &zone, &taken, left)?);
     }
     let mut runs = Vec::new();
     let mut vcn = vcn;
@@ -108,24 +108,24 @@ impl Candidates {
     }
 }
 
-/// Steps 2 to 4: `wanted` clusters, not those before `from` that were chosen already (they end there).
+/// Steps 2 to 4: `wanted` clusters, not those that were taken in step 1.
 fn search(
     bitmap: &Bitmap<'_>,
     zone: &Range<u64>,
-    from: u64,
+    taken: &Range<u64>,
     wanted: u64,
 ) -> Result<Vec<(u64, u64)>> {
-    // What lies outside the zone, from `from` on and then from the start; then the zone.
+    // What lies outside the zone, behind what was taken and then before it; then the zone, in the same way.
     let outside = |range: Range<u64>| {
         let before = range.start..range.end.min(zone.start);
         let behind = range.start.max(zone.end)..range.end;
         [before, behind]
     };
     let mut parts = Vec::new();
-    parts.extend(outside(from..bitmap.len()).map(|part| (false, part)));
-    parts.extend(outside(0..from).map(|part| (false, part)));
-    parts.push((true, zone.start.max(from)..zone.end));
-    parts.push((true, zone.start..zone.end.min(from)));
+    parts.extend(outside(taken.end..bitmap.len()).map(|part| (false, part)));
+    parts.extend(outside(0..taken.start).map(|part| (false, part)));
+    parts.push((true, zone.start.max(taken.end)..zone.end));
+    parts.push((true, zone.start..zone.end.min(taken.start)));
 
     let mut candidates = Candidates::default();
     for (inside, part) in parts {

@@ -82,6 +82,7 @@ impl<'v> Bitmap<'v> {
     }
 
     /// How many of them are free.
+    #[cfg(test)]
     pub(super) fn count_free(&self) -> Result<u64> {
         let mut free = 0_u64;
         self.free_runs(0, self.bits, &mut |_, len| {

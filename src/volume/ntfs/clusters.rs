@@ -45,7 +45,7 @@ pub(super) fn check_new(mft: &Mft, runs: &[Run]) -> Result<()> {
 
 /// The clusters must be apart from each other and from the file system's, but for those of `file`, whose they
 /// are. Returns them in order: first and the one after the last.
-fn check_apart(mft: &Mft, runs: &[Run], file: Option<u64>) -> Result<Vec<(u64, u64)>> {
+pub(super) fn check_apart(mft: &Mft, runs: &[Run], file: Option<u64>) -> Result<Vec<(u64, u64)>> {
     let mut own: Vec<(u64, u64)> = ranges(runs).collect();
     own.sort_unstable();
     let twice = own

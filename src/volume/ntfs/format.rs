@@ -20,6 +20,7 @@ pub(super) mod attribute_type {
     pub(in super::super) const STANDARD_INFORMATION: u32 = 0x10;
     pub(in super::super) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(in super::super) const FILE_NAME: u32 = 0x30;
+    pub(in super::super) const OBJECT_ID: u32 = 0x40;
     pub(in super::super) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(in super::super) const VOLUME_NAME: u32 = 0x60;
     pub(in super::super) const VOLUME_INFORMATION: u32 = 0x70;
@@ -51,7 +52,6 @@ pub(super) mod record_number {
     pub(in super::super) const BITMAP: u64 = 6;
     pub(in super::super) const SECURE: u64 = 9;
     pub(in super::super) const UPCASE: u64 = 10;
-    pub(in super::super) const EXTEND: u64 = 11;
     /// Records below this one are the file system's own; users' files come after.
     pub(in super::super) const FIRST_USER: u64 = 24;
 }

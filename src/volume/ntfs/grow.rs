@@ -124,7 +124,7 @@ fn grow_resident(mft: &Mft, stream: &Stream, value: &[u8], len: u64) -> Result<(
     }
     let kind = attribute.kind;
     if !MAY_LEAVE_ITS_RECORD.contains(&kind) {
-        return Err(full(record, &format!("attribute {kind:#x}"), len));
+        return Err(full(record, &format!("attribute {kind:#x} of {len} bytes")));
     }
     let runs = allocate::choose(mft, Purpose::File, None, 0, clusters_for(mft, len))?;
     let map = map_of(mft, &runs)?;
@@ -135,7 +135,7 @@ fn grow_resident(mft: &Mft, stream: &Stream, value: &[u8], len: u64) -> Result<(
     };
     let mut changed = Record::clone(record);
     if !changed.set_non_resident(attribute, &pairs(&runs)?, map.clusters(), sizes) {
-        return Err(full(record, &format!("attribute {kind:#x}"), len));
+        return Err(full(record, &format!("attribute {kind:#x} of {len} bytes")));
     }
     take(mft, &runs)?;
     // The value, and zeros to the end of its last cluster.
@@ -197,7 +197,10 @@ fn grow_clusters(
     let clusters = end.saturating_sub(last.attribute.lowest());
     let mut changed = Record::clone(&last.record);
     if !changed.set_mapping(&last.attribute, &pairs(&runs)?, clusters) {
-        return Err(full(&last.record, "the mapping pairs of the file", len));
+        return Err(full(
+            &last.record,
+            &format!("the mapping pairs of {} runs", runs.len()),
+        ));
     }
     let sizes = Sizes {
         allocated: end.saturating_mul(u64::from(mft.boot.cluster_size)),

@@ -17,7 +17,7 @@
 use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::{FileReference, attribute_type};
+use super::format::{FileReference, attribute_type, record_number};
 use super::multi_sector;
 
 mod attribute;
@@ -118,9 +118,10 @@ impl Record {
             bytes: disk,
             attributes,
         };
-        // Version 3.1 keeps the number after the header; the array then begins behind it.
+        // Version 3.1 keeps the number after the header; the array then begins behind it. mkntfs gives none to
+        // records that are free.
         let own = u64::from(record.u32(0x2C));
-        if record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
+        if record.is_in_use() && record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
             return Err(Error::damaged(
                 what,
                 0x2C,
@@ -157,6 +158,11 @@ impl Record {
     /// It belongs to the file system, in the folder `$Extend`.
     pub(super) fn is_in_extend(&self) -> bool {
         self.u16(0x16) & IN_EXTEND != 0
+    }
+
+    /// It is one of the file system's own files, which are not edited like those of users.
+    pub(super) fn is_system(&self) -> bool {
+        self.number < record_number::FIRST_USER || self.is_in_extend()
     }
 
     /// The record that it extends; `None` for a base record.

@@ -15,11 +15,12 @@ use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
 
+use super::allocate::{self, Purpose};
 use super::bitmap::Bitmap;
 use super::format::{FileReference, attribute_type, record_number};
-use super::grow::grow_stream;
+use super::grow::{clusters_for, grow_stream};
 use super::mft::Mft;
-use super::record::{Record, Sizes, blank};
+use super::record::{Record, blank};
 use super::stream::Content;
 use super::stream_edit::{expect, write_stream};
 
@@ -32,26 +33,17 @@ const MORE: u64 = 64;
 /// Takes a free record: its number, and the sequence number that the file in it has to carry. Its bit is set; the
 /// record is still to be written. $MFT grows when no record is free.
 pub(super) fn take_record(mft: &Mft) -> Result<FileReference> {
-    let number = match find_free(mft)? {
-        Some(number) => number,
+    let free = match find_free(mft)? {
+        Some(free) => free,
         None => {
             grow_mft(mft)?;
             find_free(mft)?.ok_or_else(|| damaged(mft.records(), "a free record", "none"))?
         }
     };
-    let record = mft.read(number)?;
-    if record.is_in_use() {
-        return Err(damaged(number, "a free record, as $BITMAP says", "one in use")
-            .with_hint(
-                "looking for a free record",
-                "let Windows repair the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
-            ));
-    }
-    Bitmap::records(mft)?.set(number, 1, true)?;
-    let FileReference { sequence, .. } = record.reference();
+    Bitmap::records(mft)?.set(free.record, 1, true)?;
     Ok(FileReference {
-        record: number,
-        sequence: sequence.max(1),
+        sequence: free.sequence.max(1),
+        ..free
     })
 }
 
@@ -65,21 +57,39 @@ pub(super) fn free_record(mft: &Mft, mut record: Record) -> Result<()> {
     Bitmap::records(mft)?.set(number, 1, false)
 }
 
-fn find_free(mft: &Mft) -> Result<Option<u64>> {
+/// The first free record that can be read, as it is. One that cannot is left alone; it is nobody's.
+fn find_free(mft: &Mft) -> Result<Option<FileReference>> {
+    /// Ours: bounds the search through a table that is damaged all over.
+    const MOST_BAD: u64 = 1000;
     let bitmap = Bitmap::records(mft)?;
-    let mut found = None;
-    let mut first = |start: u64, _| {
-        found = Some(start);
-        ControlFlow::Break(())
-    };
-    bitmap.free_runs(FIRST_FILE, bitmap.len(), &mut first)?;
-    if found.is_none() {
-        bitmap.free_runs(record_number::FIRST_USER, FIRST_FILE, &mut |start, _| {
-            found = Some(start);
-            ControlFlow::Break(())
+    let mut candidates: Vec<u64> = Vec::new();
+    for (from, to) in [
+        (FIRST_FILE, bitmap.len()),
+        (record_number::FIRST_USER, FIRST_FILE),
+    ] {
+        bitmap.free_runs(from, to, &mut |first, count| {
+            candidates.extend(first..first.saturating_add(count.min(MOST_BAD)));
+            match u64::try_from(candidates.len()) {
+                Ok(found) if found < MOST_BAD => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
         })?;
     }
-    Ok(found)
+    for number in candidates {
+        match mft.read(number) {
+            Ok(record) if !record.is_in_use() => return Ok(Some(record.reference())),
+            Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let error = damaged(number, "a free record, as $BITMAP says", "one in use");
+                return Err(error.with_hint(
+                    "looking for a free record",
+                    "let Windows repair the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
+                ));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Gives $MFT more records, all free.
@@ -87,21 +97,27 @@ fn grow_mft(mft: &Mft) -> Result<()> {
     let (base, data) = (record_number::MFT, attribute_type::DATA);
     let size = u64::from(mft.boot.record_size);
     let old = mft.records();
-    let allocated = match expect(mft, base, data, "")?.content {
-        Content::NonResident {
-            sizes: Sizes { allocated, .. },
-            ..
-        } => allocated.checked_div(size).unwrap_or(0),
-        Content::Resident(_) => 0,
+    let Content::NonResident { map, sizes, .. } = expect(mft, base, data, "")?.content else {
+        return Err(damaged(base, "$MFT in clusters", "a resident one"));
     };
-    // First what is allocated; then a whole lot, in whole clusters.
-    let new = match allocated {
-        allocated if allocated > old => allocated.min(old.saturating_add(MORE)),
-        _ => {
-            let cluster = u64::from(mft.boot.cluster_size);
-            let len = old.saturating_add(MORE).saturating_mul(size);
-            let len = len.checked_next_multiple_of(cluster).unwrap_or(len);
-            len.checked_div(size).unwrap_or(0)
+    let allocated = sizes.allocated.checked_div(size).unwrap_or(0);
+    let new = if allocated > old {
+        allocated.min(old.saturating_add(MORE))
+    } else {
+        let more = |records: u64| {
+            let len = old.saturating_add(records).saturating_mul(size);
+            let clusters = clusters_for(mft, len);
+            let records = clusters.saturating_mul(u64::from(mft.boot.cluster_size));
+            (
+                clusters.saturating_sub(map.clusters()),
+                records.checked_div(size).unwrap_or(0),
+            )
+        };
+        // On a volume that is nearly full, as few as there can be.
+        let (clusters, many) = more(MORE);
+        match allocate::choose(mft, Purpose::Mft, None, 0, clusters) {
+            Ok(_) => many,
+            Err(_) => more(1).1,
         }
     };
     // The bitmap comes in pieces of 8 bytes, as Windows makes it. Bits past the end of $MFT count for nothing, so
@@ -137,3 +153,6 @@ fn clear_bits(mft: &Mft, from: u64, to: u64) -> Result<()> {
 fn damaged(record: u64, expected: &str, found: &str) -> Error {
     Error::damaged(format!("MFT record {record}"), 0, expected, found)
 }
+
+#[cfg(test)]
+mod tests;

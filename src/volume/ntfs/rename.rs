@@ -4,7 +4,7 @@
 //! ```text
 //! record of the file:    $FILE_NAME of this folder (Win32, Win32 and DOS, or POSIX) -> the new name
 //!                        a separate DOS name stays;   MFT changed = now
-//! $I30 of the folder:    entry of the old name goes, entry of the new name comes
+//! $I30 of the folder:    entry of the old name goes, entry of the new name comes; that of a DOS name: MFT changed
 //! record of the folder:  modified, MFT changed = now
 //! ```
 //!
@@ -26,6 +26,9 @@ use super::name;
 use super::record::Record;
 use super::times::set_times;
 use super::walk::{Tree, choose};
+
+/// Where the key begins in an index entry.
+const KEY: usize = 0x10;
 
 /// Where the name begins in a $FILE_NAME value.
 const NAME: usize = 0x42;
@@ -51,10 +54,16 @@ pub(super) fn rename(tree: &Tree, path: &str, new: &str, now: u64) -> Result<()>
     set_times(&mut Record::clone(&place.folder), now, true)?;
     let plan = index.plan_replacement(&key_of(&old), &new_entry(&old, &key)?)?;
 
+    let short = place.short_key(tree, &index)?;
+
+    // What is refused after all, for want of free clusters, comes first.
+    plan.write()?;
+    if let Some(short) = short {
+        index.overwrite(&short, KEY.saturating_add(CHANGED), &now.to_le_bytes())?;
+    }
     for record in &records {
         mft.store(record)?;
     }
-    plan.write()?;
     // Read anew: the root of the index is in it, too.
     let mut folder = mft.system(folder, "the folder")?;
     set_times(&mut folder, now, true)?;
@@ -89,7 +98,7 @@ impl Place {
         let found = Directory::open(&tree.mft, &folder)?.find(&tree.upcase, &units)?;
         let entry = choose(&units, found)?.ok_or_else(|| path::not_found(path))?;
         let file = Arc::new(tree.mft.resolve(entry.file)?);
-        if is_system(&file) || (is_system(&folder) && folder.number() != record_number::ROOT) {
+        if file.is_system() || (folder.is_system() && folder.number() != record_number::ROOT) {
             return Err(Error::refused(
                 format!("{path} belongs to the file system itself"),
                 "check that the path names the file you mean",
@@ -145,6 +154,21 @@ impl Place {
         })
     }
 
+    /// The key of the short name that belongs to a long one; `None` when it has none.
+    fn short_key(&self, tree: &Tree, index: &Index<'_>) -> Result<Option<Vec<u8>>> {
+        if self.name.namespace != namespace::WIN32 {
+            return Ok(None);
+        }
+        let names = tree.names(&self.file)?;
+        let short = names.into_iter().find(|name| {
+            name.namespace == namespace::DOS && name.parent == self.folder.reference()
+        });
+        let Some(key) = short.and_then(|short| name_key(&short.name)) else {
+            return Ok(None);
+        };
+        Ok(index.find(&key)?.map(|entry| key_of(&entry)))
+    }
+
     fn text(&self) -> String {
         String::from_utf16_lossy(&self.name.name)
     }
@@ -183,10 +207,6 @@ impl Place {
         set_times(&mut base, now, false)?;
         Ok(vec![holder, base])
     }
-}
-
-fn is_system(record: &Record) -> bool {
-    record.number() < record_number::FIRST_USER || record.is_in_extend()
 }
 
 /// The $FILE_NAME of the file that belongs to an entry of the folder; the long name's where the entry is a short one.
@@ -238,13 +258,12 @@ fn new_key(old: &[u8], name: &[u16], space: u8, now: u64) -> Result<Vec<u8>> {
 
 /// The index entry with this key for the same file.
 fn new_entry(old: &[u8], key: &[u8]) -> Result<Vec<u8>> {
-    const HEADER: usize = 0x10;
     let make = || {
-        let len = HEADER.checked_add(key.len())?.checked_next_multiple_of(8)?;
+        let len = KEY.checked_add(key.len())?.checked_next_multiple_of(8)?;
         let mut entry = old.get(..8)?.to_vec();
         entry.extend(u16::try_from(len).ok()?.to_le_bytes());
         entry.extend(u16::try_from(key.len()).ok()?.to_le_bytes());
-        entry.resize(HEADER, 0);
+        entry.resize(KEY, 0);
         entry.extend_from_slice(key);
         entry.resize(len, 0);
         Some(entry)

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 
 use super::allocate::{self, Purpose};
 use super::clusters;
-use super::format::{attribute_type, record_number};
+use super::format::attribute_type;
 use super::grow::{clusters_for, give_back, map_of, pairs, store_sizes, take};
 use super::mft::{Found, ListEntry, Mft, gap};
 use super::record::{self, Attribute, Form, Record, Sizes};
@@ -56,7 +56,7 @@ pub(super) fn write_stream(
             let mut value = value.clone();
             let at = usize::try_from(offset).unwrap_or(usize::MAX);
             if !bytes::put(&mut value, at, data) {
-                return Err(full(&stream.head.record, &stream.what(), end));
+                return Err(full(&stream.head.record, &stream.what()));
             }
             store_value(mft, &stream.head, &value)
         }
@@ -166,7 +166,7 @@ impl Addition {
             ));
         }
         let instance = record.next_instance();
-        let instance = instance.ok_or_else(|| full(&record, &what(), 0))?;
+        let instance = instance.ok_or_else(|| full(&record, &what()))?;
         Ok(Addition {
             record: Record::clone(&record),
             name,
@@ -191,7 +191,7 @@ impl Addition {
         }
         let name = String::from_utf16_lossy(&self.name);
         let what = describe(self.record.number(), kind, &name);
-        Err(full(&self.record, &what, len))
+        Err(full(&self.record, &format!("{what}, of {len} bytes")))
     }
 
     fn store(self, mft: &Mft) -> Result<()> {
@@ -268,9 +268,12 @@ pub(super) fn remove_attribute(mft: &Mft, base: u64, kind: u32, name: &str) -> R
 pub(super) fn store_value(mft: &Mft, found: &Found, value: &[u8]) -> Result<()> {
     let mut record = Record::clone(&found.record);
     if !record.set_value(&found.attribute, value) {
-        let len = u64::try_from(value.len()).unwrap_or(u64::MAX);
-        let what = format!("attribute {:#x}", found.attribute.kind);
-        return Err(full(&record, &what, len));
+        let what = format!(
+            "attribute {:#x} of {} bytes",
+            found.attribute.kind,
+            value.len()
+        );
+        return Err(full(&record, &what));
     }
     mft.store(&record)
 }
@@ -301,21 +304,14 @@ pub(super) fn check_plain(stream: &Stream) -> Result<()> {
     ))
 }
 
-/// The refusal where a record has no room for `what`, which is to be `len` bytes long.
-pub(super) fn full(record: &Record, what: &str, len: u64) -> Error {
+/// The refusal where a record has no room for `what`.
+pub(super) fn full(record: &Record, what: &str) -> Error {
     let number = record.number();
     let free = record.free().unwrap_or(0);
-    let next = if number < record_number::FIRST_USER {
-        "attach the disk to a Windows computer and run `chkdsk X: /f`, then `defrag X:`"
-    } else {
-        "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at, or defragment \
-         it: attach the disk to a Windows computer and run `defrag X:`"
-    };
     Error::refused(
-        format!(
-            "MFT record {number} is full: {free} bytes are free in it, not enough for {what} with {len} bytes"
-        ),
-        next,
+        format!("MFT record {number} is full: {free} bytes are free in it, not enough for {what}"),
+        "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at; or attach the \
+         disk to a Windows computer and run `defrag X:`, which makes records shorter",
     )
 }
 
@@ -327,4 +323,4 @@ fn describe(base: u64, kind: u32, name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Overwriting a file in place.
+//! Giving a file another content: in place, or after it has grown.
 //!
 //! ```text
 //! resident:      new value -> record, and its copy in $MFTMirr where there is one
@@ -9,7 +9,8 @@
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Everything is worked out first, in memory; only then is the
 //! first byte written. A content of unchanged length touches no metadata at all (but a resident one, which
-//! is metadata). Clusters are never allocated, freed or moved.
+//! is metadata). Only a content that is longer than what the file has makes it grow first ([`super::grow`]); clusters
+//! are never freed or moved, a shorter content keeps them.
 //!
 //! The index entries of a folder repeat the length of a file, once for each of its names. Windows takes
 //! the record's word and tolerates old sizes there (links in other folders always have them), but `dir` and
@@ -23,7 +24,7 @@ use crate::bytes;
 use crate::error::{Error, Result};
 
 use super::clusters;
-use super::format::{attribute_type, record_number};
+use super::format::attribute_type;
 use super::grow;
 use super::index::{Block, Directory};
 use super::mft::Mft;
@@ -90,7 +91,7 @@ fn grow_for(tree: &Tree, node: &Node, needed: u64) -> Result<Stream> {
 
 /// Only plain files of users are written.
 fn check_plain(path: &str, node: &Node, stream: &Stream) -> Result<()> {
-    if node.record.number() < record_number::FIRST_USER || node.record.is_in_extend() {
+    if node.record.is_system() {
         return Err(Error::refused(
             format!("{path} belongs to the file system itself"),
             "check that the path names the file you mean",

@@ -137,6 +137,7 @@ impl<'s, S: Store> Change<'s, S> {
         self.marks
             .retain(|block, used| store.is_used(*block) != *used);
         changes.marks = self.marks;
+        store.check(&changes)?;
         Ok(changes)
     }
 

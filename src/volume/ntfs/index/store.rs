@@ -7,9 +7,9 @@
 //! $BITMAP            one bit for each block: it is used                    missing in a small index
 //! ```
 //!
-//! Source: the Linux-NTFS documentation and ntfs-3g's index.c. A root that gets smaller is written first: that gives
-//! the record room for the attributes that come with the first block. The room that a record needs for longer
-//! mapping pairs is set aside when the root is asked how long it may become.
+//! Source: the Linux-NTFS documentation and ntfs-3g's index.c. A root that gets smaller is written before what then has
+//! room in its record: the attributes that come with the first block, and mapping pairs. Where there is room
+//! anyway, the clusters come first, so that a full volume is refused before anything is written.
 
 use crate::bytes;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::volume::ntfs::mft::{Found, Mft};
 use crate::volume::ntfs::multi_sector;
 use crate::volume::ntfs::stream::{Content, Stream};
 use crate::volume::ntfs::stream_edit::{
-    base_record, create_attribute, create_stream, set_value, write_stream,
+    base_record, create_attribute, create_stream, full, set_value, write_stream,
 };
 
 use super::block::{RootHeader, find_root, read_block, unit};
@@ -106,6 +106,22 @@ impl<'v> Attributes<'v> {
     fn root_value(&self) -> &[u8] {
         let value = self.root.record.value(&self.root.attribute);
         value.unwrap_or_default()
+    }
+
+    /// How many bytes the entries of the root take.
+    fn root_entries(&self) -> usize {
+        self.root_value()
+            .len()
+            .saturating_sub(ROOT_HEADER.saturating_mul(2))
+    }
+
+    /// How many bytes records may need for this many blocks, besides those of the root.
+    fn growth(&self, blocks: u64) -> usize {
+        match &self.allocation {
+            _ if blocks <= self.blocks() => 0,
+            None => NEW_ATTRIBUTES,
+            Some(_) => LONGER_PAIRS,
+        }
     }
 
     /// The bytes of a block in use, with the original bytes in place.
@@ -215,10 +231,9 @@ impl Store for Attributes<'_> {
 
     fn root_room(&self, blocks: u64) -> usize {
         let room = self.root.record.room(&self.root.attribute).unwrap_or(0);
-        let growth = match &self.allocation {
-            _ if blocks <= self.blocks() || !self.grows_beside_root => 0,
-            None => NEW_ATTRIBUTES,
-            Some(_) => LONGER_PAIRS,
+        let growth = match self.grows_beside_root {
+            true => self.growth(blocks),
+            false => 0,
         };
         // The node header comes off, too.
         room.saturating_sub(ROOT_HEADER.saturating_mul(2))
@@ -252,6 +267,23 @@ impl Store for Attributes<'_> {
         byte.unwrap_or(0) & mask != 0
     }
 
+    fn check(&self, change: &Changes) -> Result<()> {
+        let needed = self.growth(change.blocks());
+        let base = base_record(self.mft, self.base)?;
+        let free = base.free().unwrap_or(0);
+        let gained = match &change.root {
+            // Only there does a smaller root make room for what is needed.
+            Some(root) if base.number() == self.root.record.number() => {
+                self.root_entries().saturating_sub(root.len())
+            }
+            _ => 0,
+        };
+        if self.allocation.is_none() && needed > free.saturating_add(gained) {
+            return Err(full(&base, &format!("index blocks of {}", self.what)));
+        }
+        Ok(())
+    }
+
     fn write(&mut self, change: Changes) -> Result<()> {
         let mut blocks = Vec::new();
         for (vcn, (node, fresh)) in &change.blocks {
@@ -262,7 +294,6 @@ impl Store for Attributes<'_> {
             let vcn = block.saturating_mul(self.step());
             blocks.push((vcn, self.new_bytes(vcn, &Node::empty(), true)?));
         }
-        let old_len = self.root_value().len();
         let root = match &change.root {
             None => None,
             Some(root) => {
@@ -272,16 +303,21 @@ impl Store for Attributes<'_> {
             }
         };
         let (mft, base, name) = (self.mft, self.base, self.name.as_str());
-        let set_root = |root: &[u8]| set_value(mft, base, attribute_type::INDEX_ROOT, name, root);
-        let (before, after) = root
-            .iter()
-            .partition::<Vec<_>, _>(|root| root.len() <= old_len);
-        for root in before {
-            set_root(root)?;
+        let mut root = root.as_deref();
+        let mut set_root = || match root.take() {
+            Some(root) => set_value(mft, base, attribute_type::INDEX_ROOT, name, root),
+            None => Ok(()),
+        };
+        let smaller = change
+            .root
+            .as_ref()
+            .is_some_and(|root| root.len() <= self.root_entries());
+        let needed = self.growth(change.blocks());
+        if smaller && needed > self.root.record.free().unwrap_or(0) {
+            set_root()?;
         }
-        let taken = change.marks.iter().filter(|mark| *mark.1).next_back();
-        if let Some((block, _)) = taken {
-            self.grow_to(block.saturating_add(1).max(self.blocks()))?;
+        if change.blocks() > 0 {
+            self.grow_to(change.blocks().max(self.blocks()))?;
         }
         if !change.marks.is_empty() {
             self.mark(change.marks)?;
@@ -291,9 +327,6 @@ impl Store for Attributes<'_> {
             let at = vcn.saturating_mul(unit(mft, self.block_len));
             write_stream(mft, base, kind, name, at, &bytes)?;
         }
-        for root in after {
-            set_root(root)?;
-        }
-        Ok(())
+        set_root()
     }
 }

@@ -92,6 +92,10 @@ impl Store for Memory {
         found.copied().unwrap_or(false)
     }
 
+    fn check(&self, _: &Changes) -> Result<()> {
+        Ok(())
+    }
+
     fn write(&mut self, change: Changes) -> Result<()> {
         if let Some(root) = &change.root {
             assert!(root.len() <= self.room.max(0x18), "{}", root.len());

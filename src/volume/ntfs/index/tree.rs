@@ -47,6 +47,9 @@ pub(super) trait Store {
     /// $BITMAP says that the block is used; counted from 0.
     fn is_used(&self, block: u64) -> bool;
 
+    /// Refuses a change for which records have no room. Nothing is written.
+    fn check(&self, change: &Changes) -> Result<()>;
+
     /// Writes a change.
     fn write(&mut self, change: Changes) -> Result<()>;
 }
@@ -60,6 +63,14 @@ pub(super) struct Changes {
     pub(super) blocks: BTreeMap<u64, (Node, bool)>,
     /// Blocks that become used or free, counted from 0.
     pub(super) marks: BTreeMap<u64, bool>,
+}
+
+impl Changes {
+    /// How many blocks there must be for it.
+    pub(super) fn blocks(&self) -> u64 {
+        let taken = self.marks.iter().filter(|mark| *mark.1).next_back();
+        taken.map_or(0, |(block, _)| block.saturating_add(1))
+    }
 }
 
 /// Which node.

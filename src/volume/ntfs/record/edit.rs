@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 use crate::bytes;
 use crate::volume::ntfs::upcase::Upcase;
 
-use super::{Attribute, Form, IN_USE, Record, Sizes, attribute, attributes};
+use super::{Attribute, DIRECTORY, Form, IN_USE, Record, Sizes, attribute, attributes};
 
 impl Record {
     /// Gives a resident attribute another value. False when it does not fit.
@@ -172,6 +172,19 @@ impl Record {
         self.u16(0x12)
     }
 
+    /// Makes an empty record that of a file or folder with one name.
+    #[must_use]
+    pub(in super::super) fn set_new(&mut self, sequence: u16, directory: bool) -> bool {
+        let flags = if directory {
+            IN_USE | DIRECTORY
+        } else {
+            IN_USE
+        };
+        self.patch(0x10, &sequence.to_le_bytes())
+            && self.set_links(1)
+            && self.patch(0x16, &flags.to_le_bytes())
+    }
+
     /// Gives the record up: not in use, and the next file in it has another sequence number, so that old
     /// references to it are seen to be old.
     #[must_use]
@@ -239,3 +252,6 @@ fn order(upcase: &Upcase, left: &Attribute, right: &Attribute) -> Ordering {
         .then_with(by_name)
         .then_with(|| left.lowest().cmp(&right.lowest()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ pub(super) fn change(mft: &Mft, record: &Arc<Record>) -> Result<Change> {
         .first()
         .is_none_or(|private| trial.remove(&private.attribute));
     if !removed {
-        return Err(full(record, "a security id", 0));
+        return Err(full(record, "a security id"));
     }
     with_id(&mut trial, 0, 0).map(|()| Change::Whole)
 }
@@ -126,12 +126,7 @@ fn with_id(record: &mut Record, id: u32, now: u64) -> Result<()> {
     if record.set_value(&attribute, &value) {
         return Ok(());
     }
-    let len = u64::try_from(LEN).unwrap_or(0);
-    Err(full(
-        record,
-        "a $STANDARD_INFORMATION with a security id",
-        len,
-    ))
+    Err(full(record, "a $STANDARD_INFORMATION with a security id"))
 }
 
 /// The attribute $STANDARD_INFORMATION of a base record, and its value.

@@ -14,7 +14,7 @@ use crate::device::{Device, SharedDevice};
 use crate::error::Kind;
 use crate::volume::ntfs::BOOT_SECTOR_LEN;
 use crate::volume::ntfs::bitmap::Bitmap;
-use crate::volume::ntfs::format::BootSector;
+use crate::volume::ntfs::format::{BootSector, record_number};
 use crate::volume::ntfs::grow::grow_stream;
 use crate::volume::ntfs::parts::{foreign, fresh, part};
 
@@ -22,7 +22,7 @@ const DATA: u32 = attribute_type::DATA;
 const ROOT: u64 = record_number::ROOT;
 
 /// Clusters and sectors of the volumes.
-const GEOMETRIES: [(u32, u32); 5] = [
+pub(in super::super) const GEOMETRIES: [(u32, u32); 5] = [
     (512, 512),
     (1024, 512),
     (4096, 512),
@@ -30,13 +30,13 @@ const GEOMETRIES: [(u32, u32); 5] = [
     (4096, 4096),
 ];
 
-struct Subject {
-    overlay: Arc<Overlay>,
-    mft: Mft,
+pub(in super::super) struct Subject {
+    pub(in super::super) overlay: Arc<Overlay>,
+    pub(in super::super) mft: Mft,
 }
 
 impl Subject {
-    fn of(image: Vec<u8>) -> Subject {
+    pub(in super::super) fn of(image: Vec<u8>) -> Subject {
         let overlay = Arc::new(Overlay::new(Arc::new(MemoryDevice::new(image))));
         let device: SharedDevice = overlay.clone();
         let mut sector = [0; BOOT_SECTOR_LEN];
@@ -56,7 +56,7 @@ impl Subject {
     }
 
     /// The image in a file, after ntfsresize and ntfsfix have consented.
-    fn judged(&self) -> tempfile::NamedTempFile {
+    pub(in super::super) fn judged(&self) -> tempfile::NamedTempFile {
         let mut image = vec![0; self.overlay.len().try_into().unwrap()];
         self.overlay.read_at(0, &mut image).unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
