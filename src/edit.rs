@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A logical change to one registry, as data.
+//! A logical change to the registry or to files of an installation, as data.
 //!
 //! Checks propose edits, `.reg` files are read into edits, plans list them and journals keep them. Nothing
 //! here does anything: [`crate::plan`] alone applies them.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +178,27 @@ pub enum Edit {
         /// The value's name; empty for the default value.
         name: String,
     },
+    /// Give existing files and folders other security descriptors.
+    SetSecurity {
+        /// Who gets which; no path stands in two groups.
+        groups: Vec<SecurityGroup>,
+    },
+    /// Give a file or folder another name in its folder.
+    Rename {
+        /// Path from the volume's root, parts separated by `/`.
+        path: String,
+        /// The new name.
+        name: String,
+    },
+}
+
+/// Files and folders that get the same security descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroup {
+    /// The self-relative descriptor.
+    pub descriptor: HexBytes,
+    /// Paths from the volume's root, parts separated by `/`.
+    pub paths: Vec<String>,
 }
 
 impl Edit {
@@ -212,36 +235,86 @@ impl Edit {
         }
     }
 
-    /// Which hive it changes.
-    pub fn hive(&self) -> HiveName {
-        match self {
-            Edit::CreateKey { hive, .. }
-            | Edit::DeleteKey { hive, .. }
-            | Edit::SetValue { hive, .. }
-            | Edit::DeleteValue { hive, .. } => *hive,
-        }
-    }
-
-    /// Which key it changes, below the hive's root.
-    pub fn key(&self) -> &str {
-        match self {
-            Edit::CreateKey { key, .. }
-            | Edit::DeleteKey { key, .. }
-            | Edit::SetValue { key, .. }
-            | Edit::DeleteValue { key, .. } => key,
-        }
-    }
-
-    /// The place it changes, as a person reads it: `HKEY_LOCAL_MACHINE\SYSTEM\...\Enabled`.
-    pub fn location(&self) -> String {
-        let key = self.hive().full_path(self.key());
-        match self {
-            Edit::CreateKey { .. } | Edit::DeleteKey { .. } => key,
-            Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
-                let name = if name.is_empty() { "(Default)" } else { name };
-                format!(r"{key}\{name}")
+    /// Gives each path its descriptor; `None` when there is no path. Equal descriptors become one group, in the
+    /// order in which they first come.
+    pub fn set_security(wanted: impl IntoIterator<Item = (String, Vec<u8>)>) -> Option<Edit> {
+        let mut groups: Vec<SecurityGroup> = Vec::new();
+        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
+        for (path, descriptor) in wanted {
+            let next = groups.len();
+            let place = *known.entry(descriptor).or_insert_with_key(|descriptor| {
+                groups.push(SecurityGroup {
+                    descriptor: HexBytes(descriptor.clone()),
+                    paths: Vec::new(),
+                });
+                next
+            });
+            if let Some(group) = groups.get_mut(place) {
+                group.paths.push(path);
             }
         }
+        (!groups.is_empty()).then_some(Edit::SetSecurity { groups })
+    }
+
+    /// Which key of which hive it changes, below the hive's root; `None` when it changes files.
+    pub fn registry_key(&self) -> Option<(HiveName, &str)> {
+        match self {
+            Edit::CreateKey { hive, key }
+            | Edit::DeleteKey { hive, key }
+            | Edit::SetValue { hive, key, .. }
+            | Edit::DeleteValue { hive, key, .. } => Some((*hive, key)),
+            Edit::SetSecurity { .. } | Edit::Rename { .. } => None,
+        }
+    }
+
+    /// Which hive it changes; `None` when it changes files.
+    pub fn hive(&self) -> Option<HiveName> {
+        self.registry_key().map(|(hive, _)| hive)
+    }
+
+    /// The place it changes, as a person reads it: `HKEY_LOCAL_MACHINE\SYSTEM\...\Enabled`,
+    /// `\ProgramData\...\MachineKeys`.
+    pub fn location(&self) -> String {
+        match self {
+            Edit::CreateKey { hive, key } | Edit::DeleteKey { hive, key } => hive.full_path(key),
+            Edit::SetValue {
+                hive, key, name, ..
+            }
+            | Edit::DeleteValue { hive, key, name } => {
+                let name = if name.is_empty() { "(Default)" } else { name };
+                format!(r"{}\{name}", hive.full_path(key))
+            }
+            Edit::Rename { path, .. } => windows_path(path),
+            Edit::SetSecurity { groups } => {
+                let mut paths = groups.iter().flat_map(|group| &group.paths);
+                let first = paths.next().map_or("", String::as_str);
+                match paths.clone().count() {
+                    0 => windows_path(first),
+                    more => {
+                        let common = paths.fold(first, |common, path| common_folder(common, path));
+                        let count = more.saturating_add(1);
+                        format!("{} ({count} files and folders)", windows_path(common))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A path from a volume's root as Windows writes it: `\ProgramData\Microsoft`.
+pub fn windows_path(path: &str) -> String {
+    format!("\\{}", path.replace('/', "\\"))
+}
+
+/// The folder that holds both, or the one that holds the other.
+fn common_folder<'a>(one: &'a str, other: &str) -> &'a str {
+    let mut common = one;
+    loop {
+        let below = other.strip_prefix(common);
+        if common.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return common;
+        }
+        common = common.rsplit_once('/').map_or("", |(parent, _)| parent);
     }
 }
 
@@ -282,6 +355,15 @@ mod tests {
         let json = serde_json::to_string(&edit).unwrap();
         assert!(json.contains("\"04030201\""), "{json}");
         assert_eq!(serde_json::from_str::<Edit>(&json).unwrap(), edit);
+        let edit = Edit::set_security([
+            ("a/b/c".to_owned(), vec![1]),
+            ("a/b".to_owned(), vec![2]),
+            ("a/bc".to_owned(), vec![1]),
+        ]);
+        let edit = edit.unwrap();
+        let json = serde_json::to_string(&edit).unwrap();
+        assert_eq!(serde_json::from_str::<Edit>(&json).unwrap(), edit);
+        assert_eq!(edit.location(), r"\a (3 files and folders)");
         assert_eq!(hex_digits("abc"), None);
         assert_eq!(hex_digits("zz"), None);
     }

@@ -7,7 +7,7 @@
 //!   -> container   raw | VHD                -> the virtual disk | one small trait: Device
 //!   -> partition   MBR | GPT | bare volume  -> volumes         /
 //!   -> volume      NTFS | mounted folder    -> files
-//!   -> windows     an installation: its hives, control sets, build
+//!   -> windows     an installation: its hives, control sets, build; permissions of its files
 //!   -> checks      facts -> findings, each with evidence and the edits that would cure it
 //!   -> plan        edits applied to the overlay: every value before and after
 //!   -> commit      journal -> write -> flush -> read back -> done
@@ -35,6 +35,8 @@ pub mod security;
 pub mod firewall;
 
 pub mod edit;
+
+pub mod permissions;
 
 pub mod windows;
 

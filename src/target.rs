@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!   image or block device -> [Overlay] -> container -> partitions -> NTFS volumes
-//!   folder                -> mounted folder, which collects its own patches
+//!   folder                -> mounted folder, which collects its own changes
 //! ```
 //!
-//! Whatever is edited goes to the overlay or to the folder's patches; [`Target::patches`] is the whole
+//! Whatever is edited goes to the overlay or to the folder's changes; [`Target::changes`] is the whole
 //! change, and nothing reaches the host from here. [`Target::reopen`] opens the stack anew through the same
 //! overlay, which is how a change is verified before it is committed.
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::commit::{self, DeviceTarget, FolderTarget, TargetIdentity, TargetKind};
 use crate::container::{self, ContainerKind};
 use crate::device::overlay::Overlay;
-use crate::device::{self, Access, Patch, SharedDevice};
+use crate::device::{self, Access, ChangeSet, Patch, SharedDevice};
 use crate::error::{Error, Result, ResultExt};
 use crate::partition::{self, Content, Partition, Scheme, Table};
 use crate::volume::Volume;
@@ -151,24 +151,24 @@ impl Target {
         }
     }
 
-    /// Everything changed so far, per host file.
-    pub fn patches(&self) -> Result<Vec<Patch>> {
+    /// Everything changed so far: bytes per host file, and on a mounted folder what its host is to do.
+    pub fn changes(&self) -> Result<ChangeSet> {
         if let Some(disk) = &self.disk {
             let changes = disk.overlay.changes()?;
             if changes.is_empty() {
-                return Ok(Vec::new());
+                return Ok(ChangeSet::default());
             }
             let len = disk.host.len();
-            return Ok(vec![Patch {
+            return Ok(ChangeSet::from(vec![Patch {
                 file: self.path.clone(),
                 before_len: len,
                 after_len: len,
                 changes,
-            }]);
+            }]));
         }
         match &self.folder {
-            Some(folder) => folder.patches(),
-            None => Ok(Vec::new()),
+            Some(folder) => folder.changes(),
+            None => Ok(ChangeSet::default()),
         }
     }
 
@@ -182,6 +182,14 @@ impl Target {
             }
         }
         Ok(found)
+    }
+
+    /// The volume on this partition; with `None` the one volume of a folder or of a disk without partitions.
+    pub fn volume(&self, partition: Option<u32>) -> Option<&Arc<dyn Volume>> {
+        let opened = self.volumes.iter().find(|opened| {
+            opened.partition.as_ref().map(|partition| partition.number) == partition
+        });
+        opened?.volume.as_ref()?.as_ref().ok()
     }
 
     /// The one installation to work on: the only one, or the one on partition `wanted`.
@@ -208,6 +216,31 @@ impl Target {
             }
         }
         found.pop().ok_or_else(|| self.no_installation(wanted))
+    }
+
+    /// The volume whose files are meant: that of the installation that [`Target::installation`] gives; where there is no
+    /// installation, the one volume that can be opened, or the one on partition `wanted`.
+    pub fn files(&self, wanted: Option<u32>) -> Result<Installation> {
+        let mut found = self.installations()?;
+        found.retain(|installation| wanted.is_none() || installation.partition == wanted);
+        if !found.is_empty() {
+            return self.installation(wanted);
+        }
+        let mut volumes = self.volumes.iter().filter_map(|opened| {
+            let number = opened.partition.as_ref().map(|partition| partition.number);
+            let volume = opened.volume.as_ref()?.as_ref().ok()?;
+            (wanted.is_none() || number == wanted).then_some((number, volume))
+        });
+        match (volumes.next(), volumes.next()) {
+            (Some((number, volume)), None) => {
+                Ok(Installation::without_windows(Arc::clone(volume), number))
+            }
+            (Some(_), Some(_)) => Err(Error::refused(
+                "several volumes, and none with a Windows installation",
+                "choose one with --partition N; `coldfix inspect` lists them",
+            )),
+            (None, _) => Err(self.no_installation(wanted)),
+        }
     }
 
     /// Why there is no installation: a volume that could not be opened explains it best.

@@ -7,6 +7,8 @@
 //! stack opened anew hold these very bytes, and reads the edits back from them. Our own checks have accepted a
 //! hive and walked a volume before those crates see them, because both panic on some damaged input.
 
+mod files;
+
 use std::collections::HashSet;
 
 use crate::edit::{Edit, HiveName};
@@ -23,22 +25,24 @@ use crate::windows::{Installation, Reading, value};
 /// this runs before a commit.
 pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> Result<()> {
     let again = target.reopen()?;
-    let found = again
-        .installations()?
+    let place = installation.describe();
+    let volume = again
+        .volume(installation.partition)
+        .ok_or_else(|| failed(&place, "the volume", "none after the change"))?;
+    files::verify(volume.as_ref(), steps)?;
+    let touched: Vec<HiveName> = HiveName::ALL
         .into_iter()
-        .find(|found| {
+        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
+        .collect();
+    if !touched.is_empty() {
+        let found = again.installations()?;
+        let found = found.iter().find(|found| {
             found.partition == installation.partition && found.directory == installation.directory
-        })
-        .ok_or_else(|| {
-            failed(
-                &installation.describe(),
-                "the installation",
-                "none after the change",
-            )
-        })?;
-    let touched = HiveName::ALL
-        .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == *name));
+        });
+        if found.is_none() {
+            return Err(failed(&place, "the installation", "none after the change"));
+        }
+    }
     for name in touched {
         let file = installation.registry.required(name)?;
         let block = file.hive.base_block();
@@ -46,10 +50,10 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
             return Err(failed(&file.path, "a clean hive", "one that is not closed"));
         }
         for (path, content) in file.stored() {
-            if !found.volume.holds(path, &content)? {
+            if !volume.holds(path, &content)? {
                 return Err(failed(path, "the content that was stored", "other content"));
             }
-            if found.volume.second_reader_agrees(path, &content) == Some(false) {
+            if volume.second_reader_agrees(path, &content) == Some(false) {
                 return Err(failed(
                     path,
                     "the same content for a second NTFS reader",
@@ -62,10 +66,14 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
     // has overruled.
     let mut later = Later::default();
     for step in steps.iter().rev() {
-        if !later.overrules(&step.edit) {
-            read_back(installation, &step.edit)?;
+        let Some((hive, key)) = step.edit.registry_key() else {
+            continue;
+        };
+        let key = key.to_lowercase();
+        if !later.overrules(&step.edit, hive, &key) {
+            read_back(installation, &step.edit, hive)?;
         }
-        later.add(&step.edit);
+        later.add(&step.edit, hive, key);
     }
     Ok(())
 }
@@ -82,24 +90,23 @@ struct Later {
 }
 
 impl Later {
-    fn overrules(&self, edit: &Edit) -> bool {
-        let hive = edit.hive();
-        let key = edit.key().to_lowercase();
-        if with_parents(&key).any(|key| self.deleted.contains(&(hive, key.to_owned()))) {
+    /// Whether they overrule `edit`, of this key in lower case.
+    fn overrules(&self, edit: &Edit, hive: HiveName, key: &str) -> bool {
+        if with_parents(key).any(|key| self.deleted.contains(&(hive, key.to_owned()))) {
             return true;
         }
         match edit {
             Edit::CreateKey { .. } => false,
-            Edit::DeleteKey { .. } => self.there.contains(&(hive, key)),
+            Edit::DeleteKey { .. } => self.there.contains(&(hive, key.to_owned())),
             Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
-                self.values.contains(&(hive, key, name.to_lowercase()))
+                let value = (hive, key.to_owned(), name.to_lowercase());
+                self.values.contains(&value)
             }
+            Edit::SetSecurity { .. } | Edit::Rename { .. } => false,
         }
     }
 
-    fn add(&mut self, edit: &Edit) {
-        let hive = edit.hive();
-        let key = edit.key().to_lowercase();
+    fn add(&mut self, edit: &Edit, hive: HiveName, key: String) {
         match edit {
             Edit::CreateKey { .. } => {
                 let keys = with_parents(&key).map(|key| (hive, key.to_owned()));
@@ -111,6 +118,7 @@ impl Later {
             Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
                 self.values.insert((hive, key, name.to_lowercase()));
             }
+            Edit::SetSecurity { .. } | Edit::Rename { .. } => {}
         }
     }
 }
@@ -122,10 +130,10 @@ fn with_parents(key: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn read_back(installation: &Installation, edit: &Edit) -> Result<()> {
+fn read_back(installation: &Installation, edit: &Edit, hive: HiveName) -> Result<()> {
     let registry = &installation.registry;
     let place = edit.location();
-    let image = registry.required(edit.hive())?.hive.bytes();
+    let image = registry.required(hive)?.hive.bytes();
     match edit {
         Edit::CreateKey { hive, key } | Edit::DeleteKey { hive, key } => {
             let wanted = matches!(edit, Edit::CreateKey { .. });
@@ -177,6 +185,8 @@ fn read_back(installation: &Installation, edit: &Edit) -> Result<()> {
                 _ => return Err(failed(&place, "no value", "one, to a second reader")),
             }
         }
+        // Read back by `files`.
+        Edit::SetSecurity { .. } | Edit::Rename { .. } => {}
     }
     Ok(())
 }

@@ -92,8 +92,8 @@ impl Bench {
             .header
             .id
             .clone();
-        let (_, patches) = dir.load(&id).unwrap();
-        (id, patches)
+        let (_, changes) = dir.load(&id).unwrap();
+        (id, changes.patches)
     }
 
     /// As if the run had been cut off before its end.

@@ -234,6 +234,9 @@ fn only_commit_writes_to_the_host() {
         "fs::create_dir",
         "hard_link",
         "set_permissions",
+        "setxattr(",
+        "renameat",
+        "linkat(",
     ];
     let allowed = |path: &str| {
         path.starts_with("commit/")

@@ -17,6 +17,7 @@ use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
 mod crash_dump;
 mod group_policy;
 mod hive_state;
+mod machine_keys;
 mod nla;
 mod preset;
 mod rdp_enable;
@@ -48,6 +49,8 @@ pub enum EvidenceKind {
     Registry,
     /// A file.
     File,
+    /// The security descriptor of a file or folder.
+    Security,
     /// The volume itself.
     Volume,
 }
@@ -168,6 +171,8 @@ pub struct Proposal {
     pub edits: Vec<Edit>,
     /// What the user should know before agreeing, such as lowered security or a part left alone.
     pub notes: Vec<String>,
+    /// A folder whose permissions, with everything in it, are to be listed before and after.
+    pub listing: Option<String>,
 }
 
 /// Every check, in the order in which it is reported.
@@ -180,6 +185,7 @@ pub const CHECKS: &[&Check] = &[
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
+    &machine_keys::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
 ];
@@ -192,6 +198,7 @@ pub const FIXES: &[&Fix] = &[
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
+    &machine_keys::FIX,
     &crash_dump::FIX,
     &group_policy::FIX,
 ];

@@ -20,10 +20,12 @@ pub struct Preset {
 pub const PRESETS: &[Preset] = &[Preset {
     name: "azure-internal-error",
     title: "The offline procedure of Microsoft's article on the RDP internal error",
-    fixes: &["crash-dump=full", "tls=1.0,1.1,1.2", "nla=on"],
-    left_out: &[
-        "the serial console (bcdedit /ems and /emssettings on the disk's BCD store)",
-        "the permissions of the MachineKeys folder (takeown and icacls)",
+    fixes: &[
+        "crash-dump=full",
+        "machine-keys=documented",
+        "tls=1.0,1.1,1.2",
+        "nla=on",
     ],
+    left_out: &["the serial console (bcdedit /ems and /emssettings on the disk's BCD store)"],
     source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
 }];

@@ -41,6 +41,7 @@ struct Operation {
     edits: usize,
     ranges: u64,
     bytes: u64,
+    host_operations: u64,
     journal: String,
 }
 
@@ -82,6 +83,7 @@ fn gather(target: &Target, dir: &JournalDir) -> Result<Log> {
             edits: entry.header.edits.len(),
             ranges: entry.ranges,
             bytes: entry.bytes,
+            host_operations: entry.operations,
             journal: entry.journal.display().to_string(),
         })
         .collect();
@@ -117,7 +119,7 @@ fn print(log: &Log) -> String {
             operation.started,
             operation.command,
             text::count(operation.edits as u64, "edit"),
-            text::size(operation.bytes),
+            text::extent(operation.ranges, operation.bytes, operation.host_operations),
         ));
     }
     for damaged in &log.damaged {

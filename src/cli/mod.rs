@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
 
+mod acl;
 mod checks;
 mod clock;
 mod diagnose;
@@ -79,6 +80,11 @@ struct Writing {
     /// user's state folder
     #[arg(long, value_name = "DIR")]
     journal_dir: Option<PathBuf>,
+    /// Where changes of files and folders still wait in the volume's journal ($LogFile): throw them away, close the
+    /// journal, and mark the volume dirty so that Windows checks it when it starts. Files can be lost by that; let
+    /// Windows finish its work instead wherever it can
+    #[arg(long)]
+    discard_journal: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +99,8 @@ enum Command {
     Undo(undo::Arguments),
     /// Read and edit the registry, as reg.exe does
     Reg(reg::Arguments),
+    /// Show, change, save and restore permissions, as icacls does
+    Acl(acl::Arguments),
     /// Show container, partitions, volumes, installations, hives and their state
     Inspect(inspect::Arguments),
     /// Explain every check, fix and preset
@@ -101,7 +109,8 @@ enum Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(reg::with_slashes(arguments)) {
+    let arguments = match Arguments::try_parse_from(acl::with_slashes(reg::with_slashes(arguments)))
+    {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap prints help and version to stdout and mistakes to stderr.
@@ -123,6 +132,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         Command::Log(arguments) => log::run(&arguments, &mut output)?,
         Command::Undo(arguments) => undo::run(&common, &arguments, &mut output)?,
         Command::Reg(arguments) => reg::run(&common, arguments, &mut output)?,
+        Command::Acl(arguments) => acl::run(&common, arguments, &mut output)?,
         Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
         Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
     };

@@ -100,11 +100,14 @@ impl Session {
         installation: &mut Installation,
         edits: &[(Edit, String)],
     ) -> Result<Vec<Step>> {
+        if self.writing.discard_journal {
+            installation.volume.discard_journal()?;
+        }
         installation
             .volume
             .check_writable()
             .context(|| installation.describe())?;
-        plan::apply(&mut installation.registry, edits, self.now.filetime())
+        plan::apply(installation, edits, self.now.filetime())
     }
 
     /// Stores the steps, verifies them, shows them, asks, and commits.
@@ -125,20 +128,18 @@ impl Session {
             });
         }
         report.notes.extend(replays(installation, steps));
+        report.notes.extend(growth(installation, steps)?);
         plan::store(installation, steps, self.now.filetime())?;
-        let patches = self.target.patches()?;
+        report.notes.extend(installation.volume.notes());
+        let changes = self.target.changes()?;
         verify::verify(&self.target, installation, steps)?;
-        let ranges = patches.iter().map(|patch| patch.changes.len() as u64).sum();
-        let bytes = patches
-            .iter()
-            .flat_map(|patch| &patch.changes)
-            .map(|change| change.after.len() as u64)
-            .sum();
+        let (ranges, bytes) = changes.totals();
         let mut operation = OperationReport {
             id: None,
             edits: steps.iter().map(EditReport::new).collect(),
             ranges,
             bytes,
+            host_operations: changes.operations.len() as u64,
             journal: None,
             verified: true,
         };
@@ -165,15 +166,69 @@ impl Session {
             None => self.dir.clone().lock()?,
         };
         let locked = &*self.locked.insert(locked);
-        let committed = commit::commit(locked, header, &patches, sink.as_mut(), &mut |_| {})?;
+        let committed = commit::commit(locked, header, &changes, sink.as_mut(), &mut |_| {})?;
         operation.id = Some(committed.id);
         operation.ranges = committed.ranges;
         operation.bytes = committed.bytes;
+        operation.host_operations = committed.operations;
         operation.journal = Some(committed.journal.display().to_string());
         Ok(Done {
             code: HEALTHY,
             operation: Some(operation),
         })
+    }
+
+    /// Applies, stores, verifies, shows and commits `edits`, and says how it ended: the whole way of a command that
+    /// does one thing. `notes` are what the user should know before agreeing.
+    pub(super) fn change(
+        &mut self,
+        mut installation: Installation,
+        edits: Vec<Edit>,
+        command: &str,
+        notes: Vec<String>,
+        output: &mut Output,
+    ) -> anyhow::Result<u8> {
+        let edits: Vec<(Edit, String)> = edits
+            .into_iter()
+            .map(|edit| (edit, command.to_owned()))
+            .collect();
+        let mut report = Report::new(&self.target);
+        for note in &notes {
+            output.remark(&format!("note: {note}\n"))?;
+        }
+        report.notes.extend(notes);
+        let said = report.notes.len();
+        let steps = self.apply(&mut installation, &edits)?;
+        let done = self.carry_out(&mut installation, &steps, command, &mut report, output)?;
+        if done.code != HEALTHY {
+            output.remark("nothing was written\n")?;
+            return Ok(done.code);
+        }
+        report.operation = done.operation;
+        if !output.is_text() {
+            output.json(&report)?;
+            return Ok(HEALTHY);
+        }
+        for note in report.notes.iter().skip(said) {
+            output.text(&format!("note: {note}\n"))?;
+        }
+        let path = self.target.path.display();
+        let summary = match &report.operation {
+            None => format!("{path}: nothing to change, it is so already"),
+            Some(operation) => match &operation.id {
+                None => format!("{path}: dry run, verified in memory, nothing written"),
+                Some(id) => {
+                    output.text(&format!("undo: {}\n", self.undo_command(id)))?;
+                    format!(
+                        "{path}: {} written and verified; operation {id}",
+                        text::count(operation.edits.len() as u64, "change")
+                    )
+                }
+            },
+        };
+        output.text(&text::shorten(&summary))?;
+        output.text("\n")?;
+        Ok(HEALTHY)
     }
 
     /// The header of a new operation.
@@ -256,11 +311,31 @@ fn quoted(path: &Path) -> String {
     }
 }
 
+/// What must be allocated: hives that no longer fit into their clusters.
+fn growth(installation: &Installation, steps: &[Step]) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for name in HiveName::ALL {
+        if !steps.iter().any(|step| step.edit.hive() == Some(name)) {
+            continue;
+        }
+        let file = installation.registry.required(name)?;
+        let needed = file.hive.bytes().len() as u64;
+        let capacity = installation.volume.capacity(&file.path)?;
+        if needed > capacity {
+            notes.push(format!(
+                "{} grows past its clusters, from {capacity} to {needed} bytes: clusters are allocated to it",
+                name.file_name()
+            ));
+        }
+    }
+    Ok(notes)
+}
+
 /// What is written besides the edits: hives that were not closed cleanly are written as replayed.
 fn replays(installation: &Installation, steps: &[Step]) -> Vec<String> {
     HiveName::ALL
         .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == *name))
+        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
         .filter_map(|name| installation.registry.hive(name).ok().flatten())
         .filter(|file| file.state == State::Replayed)
         .map(|file| {

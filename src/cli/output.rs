@@ -109,6 +109,11 @@ impl Output {
         }
     }
 
+    /// The file that the result goes to.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
     /// Puts the file in place, when the result goes to one.
     pub(super) fn finish(self) -> Result<()> {
         match self.file {
@@ -133,6 +138,14 @@ fn ended(result: std::io::Result<()>) -> Result<()> {
 
 /// Writes a file so that it appears whole or not at all: beside its place first, durable, then renamed.
 pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    write_file_with(path, |file| file.write_all(content))
+}
+
+/// As [`write_file`], for a content that is written piece by piece.
+pub(super) fn write_file_with(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
     let what = format!("writing {}", path.display());
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -140,7 +153,10 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
     };
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
+        let mut buffered = std::io::BufWriter::with_capacity(1 << 16, file.as_file_mut());
+        content(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         #[cfg(unix)]

@@ -26,7 +26,7 @@ use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::device::Access;
 use crate::edit::{Edit, HexBytes, HiveName};
 use crate::error::{Error, Result};
-use crate::report::{Report, text};
+use crate::report::text;
 use crate::target::Target;
 use crate::windows::{Installation, RegAction, RegFile, export, value};
 
@@ -281,11 +281,11 @@ fn run_add(common: &Common, mut add: Add, output: &mut Output) -> anyhow::Result
             data: HexBytes(typed_data(kind, add.data.as_deref(), &add.separator)?),
         });
     }
-    carry_out(
-        &mut session,
+    session.change(
         installation,
         edits,
         &format!("reg add {}", add.key),
+        Vec::new(),
         output,
     )
 }
@@ -337,11 +337,11 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
             key: place.key.clone(),
         }]
     };
-    carry_out(
-        &mut session,
+    session.change(
         installation,
         edits,
         &format!("reg delete {}", delete.key),
+        Vec::new(),
         output,
     )
 }
@@ -464,47 +464,5 @@ fn run_import(common: &Common, import: &Import, output: &mut Output) -> anyhow::
         .map(Path::new)
         .unwrap_or(&import.file);
     let command = format!("reg import {}", name.display());
-    carry_out(&mut session, installation, edits, &command, output)
-}
-
-fn carry_out(
-    session: &mut Session,
-    mut installation: Installation,
-    edits: Vec<Edit>,
-    command: &str,
-    output: &mut Output,
-) -> anyhow::Result<u8> {
-    let edits: Vec<(Edit, String)> = edits
-        .into_iter()
-        .map(|edit| (edit, command.to_owned()))
-        .collect();
-    let steps = session.apply(&mut installation, &edits)?;
-    let mut report = Report::new(&session.target);
-    let done = session.carry_out(&mut installation, &steps, command, &mut report, output)?;
-    if done.code != HEALTHY {
-        output.remark("nothing was written\n")?;
-        return Ok(done.code);
-    }
-    report.operation = done.operation;
-    if !output.is_text() {
-        output.json(&report)?;
-        return Ok(HEALTHY);
-    }
-    let path = session.target.path.display();
-    let summary = match &report.operation {
-        None => format!("{path}: nothing to change, it is so already"),
-        Some(operation) => match &operation.id {
-            None => format!("{path}: dry run, verified in memory, nothing written"),
-            Some(id) => {
-                output.text(&format!("undo: {}\n", session.undo_command(id)))?;
-                format!(
-                    "{path}: {} written and verified; operation {id}",
-                    text::count(operation.edits.len() as u64, "change")
-                )
-            }
-        },
-    };
-    output.text(&text::shorten(&summary))?;
-    output.text("\n")?;
-    Ok(HEALTHY)
+    session.change(installation, edits, &command, Vec::new(), output)
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `coldfix repair`: diagnose, show the plan, ask, apply, verify, print the undo command.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use super::operation::Session;
-use super::output::Output;
+use super::output::{Output, write_file_with};
 use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::checks::{self, Facts, Finding, PRESETS, Severity};
 use crate::edit::Edit;
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::permissions;
+use crate::plan::{Plan, Step};
 use crate::report::{Report, Verdict, text};
+use crate::windows::Installation;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -59,7 +62,11 @@ pub(super) fn run(
 
     let facts = Facts::gather(&installation)?;
     let findings = checks::diagnose(&facts);
-    let (edits, command) = match &saved {
+    let Wanted {
+        edits,
+        command,
+        listing,
+    } = match &saved {
         Some(plan) => {
             plan.check_unchanged(&installation)?;
             let edits = plan
@@ -67,7 +74,11 @@ pub(super) fn run(
                 .iter()
                 .map(|step| (step.edit.clone(), step.reason.clone()))
                 .collect();
-            (edits, "repair --plan".to_owned())
+            Wanted {
+                edits,
+                command: "repair --plan".to_owned(),
+                listing: None,
+            }
         }
         None => wanted(arguments, &facts, &findings, &mut report.notes)?,
     };
@@ -98,6 +109,19 @@ pub(super) fn run(
     // What remains is judged on the result: on the target itself after a commit, in memory otherwise.
     let again = session.target.reopen()?;
     let repaired = again.installation(partition)?;
+    if let (Some(folder), Some(operation)) = (&listing, &done.operation) {
+        let place = match (output.file(), &operation.journal) {
+            (Some(file), _) => Some(file.to_owned()),
+            (None, Some(journal)) => Some(PathBuf::from(journal)),
+            (None, None) => None,
+        };
+        let note = match place {
+            Some(place) => listings(&place, folder, &repaired, &steps)?,
+            None => "the permissions before and after are listed in files beside the report when -o FILE names one"
+                .to_owned(),
+        };
+        report.notes.push(note);
+    }
     report.set_findings(checks::diagnose(&Facts::gather(&repaired)?));
     report.operation = done.operation;
     if output.is_text() {
@@ -117,15 +141,65 @@ pub(super) fn run(
     })
 }
 
-/// The edits to make, each with its reason, and what the journal calls the operation.
+/// Lists the permissions of `folder` and everything in it, before and after, in two files beside `place`.
+fn listings(place: &Path, folder: &str, repaired: &Installation, steps: &[Step]) -> Result<String> {
+    // What the steps found is what was there before; everything else is still the same.
+    let inverse = steps.iter().rev().flat_map(|step| &step.inverse);
+    let mut before: HashMap<&str, &[u8]> = HashMap::new();
+    for edit in inverse {
+        if let Edit::SetSecurity { groups } = edit {
+            for group in groups {
+                let paths = group.paths.iter();
+                before.extend(paths.map(|path| (path.as_str(), group.descriptor.0.as_slice())));
+            }
+        }
+    }
+    let names = repaired.names();
+    let listed = permissions::list(repaired.volume.as_ref(), folder, true)?;
+    let file = |when: &str| place.with_extension(format!("permissions-{when}.txt"));
+    let (old, new) = (file("before"), file("after"));
+    write_file_with(&old, |out| {
+        let lines = listed.iter().map(|listed| {
+            let (path, now) = listed.line();
+            (path, before.get(path).copied().map_or(now, Ok))
+        });
+        permissions::write_listing(lines, &names, out).map(drop)
+    })?;
+    write_file_with(&new, |out| {
+        let lines = listed.iter().map(permissions::Listed::line);
+        permissions::write_listing(lines, &names, out).map(drop)
+    })?;
+    Ok(format!(
+        "the permissions before and after are listed in {} and {}",
+        old.display(),
+        new.display()
+    ))
+}
+
+/// What was asked for.
+struct Wanted {
+    /// The edits to make, each with its reason.
+    edits: Vec<(Edit, String)>,
+    /// What the journal calls the operation.
+    command: String,
+    /// A folder whose permissions are to be listed before and after.
+    listing: Option<String>,
+}
+
+/// The edits that the arguments ask for, or that cure what was found.
 fn wanted(
     arguments: &Arguments,
     facts: &Facts<'_>,
     findings: &[Finding],
     notes: &mut Vec<String>,
-) -> Result<(Vec<(Edit, String)>, String)> {
-    let mut edits = Vec::new();
-    let mut command = String::from("repair");
+) -> Result<Wanted> {
+    let mut wanted = Wanted {
+        edits: Vec::new(),
+        command: String::from("repair"),
+        listing: None,
+    };
+    let command = &mut wanted.command;
+    let mut fixes: Vec<&str> = Vec::new();
     for name in &arguments.preset {
         let preset = PRESETS
             .iter()
@@ -138,9 +212,7 @@ fn wanted(
                 )
             })?;
         command.push_str(&format!(" --preset {name}"));
-        for fix in preset.fixes {
-            propose(fix, facts, &mut edits, notes)?;
-        }
+        fixes.extend(preset.fixes);
         for left_out in preset.left_out {
             notes.push(format!(
                 "preset {name}: this version does not do {left_out}"
@@ -149,29 +221,36 @@ fn wanted(
     }
     for fix in &arguments.fix {
         command.push_str(&format!(" --fix {fix}"));
-        propose(fix, facts, &mut edits, notes)?;
+        fixes.push(fix);
+    }
+    for fix in fixes {
+        propose(fix, facts, &mut wanted, notes)?;
     }
     if arguments.fix.is_empty() && arguments.preset.is_empty() {
         for finding in findings {
             // A fault in a fallback control set alone is cured along with the rest.
             if finding.severity >= Severity::Risk {
                 let cure = finding.cure.iter();
-                edits.extend(cure.map(|edit| (edit.clone(), finding.id.to_owned())));
+                let edits = cure.map(|edit| (edit.clone(), finding.id.to_owned()));
+                wanted.edits.extend(edits);
             }
         }
     }
-    Ok((edits, command))
+    Ok(wanted)
 }
 
 fn propose(
     argument: &str,
     facts: &Facts<'_>,
-    edits: &mut Vec<(Edit, String)>,
+    wanted: &mut Wanted,
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let (fix, value) = checks::fix(argument)?;
     let proposal = (fix.edits)(facts, value)?;
-    edits.extend(
+    if proposal.listing.is_some() {
+        wanted.listing = proposal.listing;
+    }
+    wanted.edits.extend(
         proposal
             .edits
             .into_iter()

@@ -26,7 +26,7 @@ use jiff::tz::TimeZone;
 use super::journal::{self, Head};
 use super::store::{HostFolder, Store};
 use super::{OperationHeader, Progress, Stage, TargetIdentity};
-use crate::device::Patch;
+use crate::device::ChangeSet;
 use crate::error::{Error, Result};
 
 const JOURNAL: &str = ".journal";
@@ -76,6 +76,8 @@ pub struct Entry {
     pub ranges: u64,
     /// How many bytes they hold.
     pub bytes: u64,
+    /// How many names and security descriptors it has the host change.
+    pub operations: u64,
     /// Its journal file.
     pub journal: PathBuf,
 }
@@ -239,6 +241,7 @@ impl JournalDir {
                     status,
                     ranges: head.ranges,
                     bytes: head.bytes,
+                    operations: head.operations,
                     journal,
                 }),
                 Err(error) => listing.damaged.push(DamagedJournal {
@@ -257,11 +260,11 @@ impl JournalDir {
     ///
     /// # Errors
     /// Refused when there is none of this id; Damaged when its journal is not what was written.
-    pub fn load(&self, id: &str) -> Result<(OperationHeader, Vec<Patch>)> {
+    pub fn load(&self, id: &str) -> Result<(OperationHeader, ChangeSet)> {
         let name = format!("{id}{JOURNAL}");
         let (mut input, length) = self.open_journal(id)?;
-        let (head, patches) = journal::read(&name, input.as_mut(), length)?;
-        Ok((own(id, head)?.header, patches))
+        let (head, changes) = journal::read(&name, input.as_mut(), length)?;
+        Ok((own(id, head)?.header, changes))
     }
 
     fn head(&self, id: &str) -> Result<Head> {
@@ -293,7 +296,7 @@ impl JournalDir {
     pub(super) fn write_journal(
         &self,
         header: &OperationHeader,
-        patches: &[Patch],
+        changes: &ChangeSet,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf> {
         let id = &header.id;
@@ -304,7 +307,7 @@ impl JournalDir {
                 "nothing was changed; this is a fault in coldfix, please report it",
             ));
         }
-        let total = journal::totals(patches).1;
+        let total = changes.totals().1;
         let stage = Stage::Journal;
         progress(Progress {
             stage,
@@ -314,7 +317,7 @@ impl JournalDir {
         let temporary = format!("{id}{TEMPORARY}");
         self.store
             .create(&temporary, &mut |output| {
-                journal::write(header, patches, output)
+                journal::write(header, changes, output)
             })
             .and_then(|()| self.store.rename(&temporary, &format!("{id}{JOURNAL}")))
             .and_then(|()| self.store.sync_folder())

@@ -3,8 +3,8 @@
 //! the edits that take it back.
 //!
 //! ```text
-//!   edits -> apply (the only caller of the hive's editors) -> steps
-//!         -> store (through the volume, into the overlay)   -> patches, for commit
+//!   edits -> apply (the only caller of the hive's editors, and of the volume's for files) -> steps
+//!         -> store (hives through the volume, into the overlay)   -> patches, for commit
 //!   steps -> Plan (JSON)  -> reviewed by a person -> applied exactly, or refused
 //!   steps -> inverse edits -> `undo --revert`, after Windows has run and moved things
 //! ```
@@ -17,8 +17,10 @@ use crate::error::{Error, Result};
 use crate::hive::Key;
 use crate::windows::{Installation, Registry, value};
 
+mod files;
 mod revert;
 
+pub(crate) use files::{renamed, shown};
 pub use revert::{Reverted, revert};
 
 /// The `schema` of a saved plan.
@@ -167,7 +169,7 @@ fn refused(what: String) -> Error {
 fn hives_of(steps: &[Step]) -> Vec<HiveName> {
     HiveName::ALL
         .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == *name))
+        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
         .collect()
 }
 
@@ -188,24 +190,47 @@ fn fingerprints(installation: &Installation, hives: &[HiveName]) -> Result<Vec<F
     Ok(fingerprints)
 }
 
-/// Applies edits to the registry in memory. Edits that change nothing yield no step.
+/// Applies edits: to the registry in memory, to files through the volume (into the overlay). Edits that change
+/// nothing yield no step.
 ///
-/// `edits` are pairs of edit and reason; `now` is a FILETIME. On an error the registry is half edited and
+/// `edits` are pairs of edit and reason; `now` is a FILETIME. On an error the installation is half edited and
 /// must be dropped.
-pub fn apply(registry: &mut Registry, edits: &[(Edit, String)], now: u64) -> Result<Vec<Step>> {
+pub fn apply(
+    installation: &mut Installation,
+    edits: &[(Edit, String)],
+    now: u64,
+) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for (edit, reason) in edits {
-        if let Some(step) = apply_one(registry, edit, reason, now)? {
-            steps.push(step);
-        }
+        let step = match edit {
+            Edit::SetSecurity { groups } => {
+                files::set_security(installation.volume.as_ref(), groups, reason, now)?
+            }
+            Edit::Rename { path, name } => {
+                files::rename(installation.volume.as_ref(), path, name, reason, now)?
+            }
+            Edit::CreateKey { hive, .. }
+            | Edit::DeleteKey { hive, .. }
+            | Edit::SetValue { hive, .. }
+            | Edit::DeleteValue { hive, .. } => {
+                apply_to_registry(&mut installation.registry, *hive, edit, reason, now)?
+            }
+        };
+        steps.extend(step);
     }
     Ok(steps)
 }
 
-fn apply_one(registry: &mut Registry, edit: &Edit, reason: &str, now: u64) -> Result<Option<Step>> {
+fn apply_to_registry(
+    registry: &mut Registry,
+    hive: HiveName,
+    edit: &Edit,
+    reason: &str,
+    now: u64,
+) -> Result<Option<Step>> {
     const NO_VALUE: &str = "no value";
     const NO_KEY: &str = "no key";
-    let hive = &mut registry.editable(edit.hive())?.hive;
+    let hive = &mut registry.editable(hive)?.hive;
     let step = |before: String, after: String, inverse| {
         Some(Step {
             edit: edit.clone(),
@@ -318,6 +343,8 @@ fn apply_one(registry: &mut Registry, edit: &Edit, reason: &str, now: u64) -> Re
             };
             Ok(step(before, NO_VALUE.to_owned(), vec![inverse]))
         }
+        // Files are not the registry's.
+        Edit::SetSecurity { .. } | Edit::Rename { .. } => Ok(None),
     }
 }
 

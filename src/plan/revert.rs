@@ -5,11 +5,14 @@
 //! first, each only where the registry still says what the step made it say; what somebody has changed
 //! since is left alone and reported.
 
-use crate::edit::Edit;
-use crate::error::Result;
-use crate::windows::{Reading, Registry};
+use std::collections::{HashMap, HashSet};
 
-use super::{Step, apply};
+use crate::edit::{Edit, SecurityGroup};
+use crate::error::Result;
+use crate::volume::Volume;
+use crate::windows::{Installation, Reading, Registry};
+
+use super::{Step, apply, files};
 
 /// What taking back a list of steps amounted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +23,27 @@ pub struct Reverted {
     pub left_alone: Vec<String>,
 }
 
-/// Takes back `steps` on the registry as it is now, in memory. `now` is a FILETIME.
-pub fn revert(registry: &mut Registry, steps: &[Step], reason: &str, now: u64) -> Result<Reverted> {
+/// Takes back `steps` on the installation as it is now, in memory. `now` is a FILETIME.
+pub fn revert(
+    installation: &mut Installation,
+    steps: &[Step],
+    reason: &str,
+    now: u64,
+) -> Result<Reverted> {
     let mut result = Reverted::default();
     for step in steps.iter().rev() {
-        match judge(registry, step) {
+        if let (Edit::SetSecurity { groups }, Some(Edit::SetSecurity { groups: inverse })) =
+            (&step.edit, step.inverse.first())
+        {
+            let volume = installation.volume.as_ref();
+            let back = still_as_set(volume, groups, inverse, &mut result.left_alone)?;
+            if let Some(edit) = back {
+                let edit = (edit, reason.to_owned());
+                result.steps.extend(apply(installation, &[edit], now)?);
+            }
+            continue;
+        }
+        match judge(installation, step) {
             Verdict::AlreadyBack => {}
             Verdict::LeaveAlone(why) => {
                 let place = step.edit.location();
@@ -33,7 +52,7 @@ pub fn revert(registry: &mut Registry, steps: &[Step], reason: &str, now: u64) -
             Verdict::TakeBack => {
                 for edit in &step.inverse {
                     let created = matches!(step.edit, Edit::CreateKey { .. });
-                    if created && holds_something(registry, edit) {
+                    if created && holds_something(&installation.registry, edit) {
                         let place = edit.location();
                         result
                             .left_alone
@@ -41,12 +60,74 @@ pub fn revert(registry: &mut Registry, steps: &[Step], reason: &str, now: u64) -
                         break;
                     }
                     let edit = (edit.clone(), reason.to_owned());
-                    result.steps.extend(apply(registry, &[edit], now)?);
+                    result.steps.extend(apply(installation, &[edit], now)?);
                 }
             }
         }
     }
     Ok(result)
+}
+
+/// How many paths are named one by one when they are left alone.
+const NAMED: usize = 20;
+
+/// The old descriptors for those paths that still have what the step gave them.
+fn still_as_set(
+    volume: &dyn Volume,
+    set: &[SecurityGroup],
+    before: &[SecurityGroup],
+    left_alone: &mut Vec<String>,
+) -> Result<Option<Edit>> {
+    let old = before.iter().flat_map(|group| {
+        let descriptor = group.descriptor.0.as_slice();
+        group
+            .paths
+            .iter()
+            .map(move |path| (path.as_str(), descriptor))
+    });
+    let old: HashMap<&str, &[u8]> = old.collect();
+    let mut as_set = HashSet::new();
+    let mut others = 0_usize;
+    let mut leave = |path: &str, why: &str| {
+        others = others.saturating_add(1);
+        if others <= NAMED {
+            left_alone.push(format!("{}: {why}", crate::edit::windows_path(path)));
+        }
+    };
+    for group in set {
+        let mut there = Vec::new();
+        for path in &group.paths {
+            match volume.entry(path) {
+                Ok(Some(_)) => there.push(path.as_str()),
+                _ => leave(path, "it is not there any more"),
+            }
+        }
+        for (path, now) in there.iter().zip(volume.security(&there)?) {
+            if files::same(&now, &group.descriptor.0) {
+                as_set.insert(*path);
+            } else if !old.get(path).is_some_and(|old| files::same(&now, old)) {
+                leave(path, "its permissions have been changed since");
+            }
+        }
+    }
+    if others > NAMED {
+        left_alone.push(format!("and {} more", others.saturating_sub(NAMED)));
+    }
+    let mut groups = Vec::new();
+    for group in before {
+        let paths = group
+            .paths
+            .iter()
+            .filter(|path| as_set.contains(path.as_str()));
+        let paths: Vec<String> = paths.cloned().collect();
+        if !paths.is_empty() {
+            groups.push(SecurityGroup {
+                descriptor: group.descriptor.clone(),
+                paths,
+            });
+        }
+    }
+    Ok((!groups.is_empty()).then_some(Edit::SetSecurity { groups }))
 }
 
 enum Verdict {
@@ -55,7 +136,8 @@ enum Verdict {
     LeaveAlone(String),
 }
 
-fn judge(registry: &Registry, step: &Step) -> Verdict {
+fn judge(installation: &Installation, step: &Step) -> Verdict {
+    let registry = &installation.registry;
     if step.inverse.is_empty() {
         return Verdict::LeaveAlone(
             "the deleted key held too much, or a name that is no text, to be kept as edits"
@@ -95,6 +177,21 @@ fn judge(registry: &Registry, step: &Step) -> Verdict {
             Ok(true) => Verdict::LeaveAlone("the key has been made again since".to_owned()),
             Err(error) => Verdict::LeaveAlone(error),
         },
+        Edit::Rename { path, name } => {
+            let volume = installation.volume.as_ref();
+            let there = |path: &str| matches!(volume.entry(path), Ok(Some(_)));
+            match (there(&files::renamed(path, name)), there(path)) {
+                (true, false) => Verdict::TakeBack,
+                (false, true) => Verdict::AlreadyBack,
+                (false, false) => Verdict::LeaveAlone("it is not there any more".to_owned()),
+                (true, true) => Verdict::LeaveAlone(
+                    "something has been made under its old name since; move that away first"
+                        .to_owned(),
+                ),
+            }
+        }
+        // Judged path by path, see `still_as_set`.
+        Edit::SetSecurity { .. } => Verdict::LeaveAlone("it has no old permissions".to_owned()),
     }
 }
 

@@ -154,6 +154,8 @@ pub struct OperationReport {
     pub ranges: u64,
     /// How many bytes those hold.
     pub bytes: u64,
+    /// How many permissions and names the file system of a mounted folder sets for us.
+    pub host_operations: u64,
     /// The journal file.
     pub journal: Option<String>,
     /// True when everything was read back as intended.
@@ -163,7 +165,7 @@ pub struct OperationReport {
 /// One edit.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
-    /// `create-key`, `delete-key`, `set-value`, `delete-value`.
+    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-security`, `rename`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -185,6 +187,8 @@ impl EditReport {
                 Edit::DeleteKey { .. } => "delete-key",
                 Edit::SetValue { .. } => "set-value",
                 Edit::DeleteValue { .. } => "delete-value",
+                Edit::SetSecurity { .. } => "set-security",
+                Edit::Rename { .. } => "rename",
             },
             location: step.edit.location(),
             before: step.before.clone(),

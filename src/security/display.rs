@@ -13,10 +13,25 @@ use super::descriptor::{AclField, Descriptor};
 use super::names::Names;
 use super::rights;
 
-/// The lines for one object, without the blank line after it and without line ends.
-///
-/// Without a DACL the line is `Everyone:(F)`, which is what that means; with an empty one the name alone.
+/// The lines for one object, without the blank line after it and without line ends: its name with the first of
+/// [`entries`], and the others below it; the name alone where there is none.
 pub fn lines(object: &str, descriptor: &Descriptor, names: &Names) -> Vec<String> {
+    let entries = entries(descriptor, names);
+    if entries.is_empty() {
+        return vec![object.to_owned()];
+    }
+    let indent = " ".repeat(object.chars().count());
+    let starts = std::iter::once(object).chain(std::iter::repeat(indent.as_str()));
+    starts
+        .zip(entries)
+        .map(|(start, entry)| format!("{start} {entry}"))
+        .collect()
+}
+
+/// The entries of the DACL and the integrity label, as icacls shows them behind an object's name.
+///
+/// Without a DACL that is `Everyone:(F)`, which is what that means; with an empty one there are none.
+pub fn entries(descriptor: &Descriptor, names: &Names) -> Vec<String> {
     let mut entries = Vec::new();
     match &descriptor.dacl {
         AclField::Absent | AclField::Null => entries.push("Everyone:(F)".to_owned()),
@@ -27,15 +42,7 @@ pub fn lines(object: &str, descriptor: &Descriptor, names: &Names) -> Vec<String
         let labels = labels.filter(|ace| ace.kind() == kind::MANDATORY_LABEL);
         entries.extend(labels.map(|ace| entry(ace, names)));
     }
-    if entries.is_empty() {
-        return vec![object.to_owned()];
-    }
-    let indent = " ".repeat(object.chars().count());
-    let starts = std::iter::once(object).chain(std::iter::repeat(indent.as_str()));
-    starts
-        .zip(entries)
-        .map(|(start, entry)| format!("{start} {entry}"))
-        .collect()
+    entries
 }
 
 /// One entry: `BUILTIN\Users:(I)(OI)(CI)(RX)`.

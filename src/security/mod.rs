@@ -6,7 +6,8 @@
 //! ace         one entry: type, flags, mask, who   acl     a list of them
 //! descriptor  owner, group, SACL, DACL in one self-relative block
 //! sddl        the same as text, both ways         rights  what the masks mean; order; effective rights
-//! display     the lines that icacls prints
+//! display     the lines that icacls prints                saved   the file of `icacls /save`
+//! change      grants, owners, what a folder hands down
 //! ```
 //!
 //! Specification: [MS-DTYP] 2.4 and 2.5.1. Every entry is kept byte for byte, also of types that are not
@@ -14,10 +15,12 @@
 
 pub mod ace;
 pub mod acl;
+pub mod change;
 pub mod descriptor;
 pub mod display;
 pub mod names;
 pub mod rights;
+pub mod saved;
 pub mod sddl;
 pub mod sid;
 

@@ -4,6 +4,7 @@
 //! Paths are relative to the volume's root, parts separated by `/` or `\`, names compared without case
 //! as Windows does. A path never leaves the volume.
 
+mod journal;
 pub mod mounted;
 pub mod ntfs;
 mod path;
@@ -11,6 +12,8 @@ mod path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+
+pub use journal::{ConcernedFile, JournalState, JournalVerdict, OpenTransaction, TransactionState};
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -61,6 +64,8 @@ pub struct State {
     pub hibernated: bool,
     /// `$LogFile` is not clean; the text says how.
     pub unclean_journal: Option<String>,
+    /// What is known of the journal; `null` where there is none or the host looks after it.
+    pub journal: Option<JournalState>,
 }
 
 /// A volume whose files can be read and, in place, written.
@@ -71,7 +76,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// What is known of the volume.
     fn state(&self) -> &State;
 
-    /// `Err(Refused)` with the reason and the next step when nothing may be written to this volume.
+    /// `Err(Refused)` with the reason and the next step when nothing may be written to this volume. `Ok` when
+    /// something may: with a pending journal, only contents that it does not concern. Changes nothing.
     fn check_writable(&self) -> Result<()>;
 
     /// The entry at `path`, or `None` when a part of the path does not exist.
@@ -106,8 +112,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// WOF-compressed file is refused before anything is written.
     fn replace(&self, path: &str, content: &[u8]) -> Result<()>;
 
-    /// The file or folder at `path` and everything below it: itself first, a folder before what is in it.
-    /// Links are listed and not entered.
+    /// The file or folder at `path` and everything below it, depth first: itself, then each entry with what is
+    /// below that one. Links are listed and not entered.
     fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
         let _ = path;
         Err(not_offered("listing whole trees"))
@@ -168,7 +174,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     }
 
     /// Agrees to throw away what waits in the volume's journal: the first change then closes the journal and
-    /// marks the volume dirty, so that Windows checks it when it starts.
+    /// marks the volume dirty, so that Windows checks it when it starts. Nothing is to be agreed to, and
+    /// nothing more is done, where nothing waits. `Refused` where that is not enough, as with hibernation.
     fn discard_journal(&self) -> Result<()> {
         Err(not_offered("discarding the journal"))
     }

@@ -72,6 +72,16 @@ pub fn find(volume: &Arc<dyn Volume>, partition: Option<u32>) -> Result<Vec<Inst
 }
 
 impl Installation {
+    /// A volume without Windows, for those who want its files only: every hive is absent.
+    pub fn without_windows(volume: Arc<dyn Volume>, partition: Option<u32>) -> Installation {
+        Installation {
+            partition,
+            directory: String::new(),
+            registry: Registry::new(Arc::clone(&volume), "Windows/System32/config"),
+            volume,
+        }
+    }
+
     /// Its control sets.
     pub fn select(&self) -> Result<Select> {
         Select::read(&self.registry)
@@ -150,9 +160,13 @@ impl Installation {
 
     /// A one-line name for messages: `Windows on partition 3`.
     pub fn describe(&self) -> String {
+        let directory = match self.directory.as_str() {
+            "" => "a volume without Windows",
+            directory => directory,
+        };
         match self.partition {
-            Some(number) => format!("{} on partition {number}", self.directory),
-            None => self.directory.clone(),
+            Some(number) => format!("{directory} on partition {number}"),
+            None => directory.to_owned(),
         }
     }
 

@@ -2,8 +2,10 @@
 //! A Windows installation on a volume: where it is, its hives, its control sets, its build.
 
 mod control_set;
+mod folders;
 mod hive_file;
 mod installation;
+mod names;
 mod reg_export;
 mod reg_file;
 mod registry;

@@ -85,7 +85,7 @@ pub(super) fn check_apart(mft: &Mft, runs: &[Run], file: Option<u64>) -> Result<
 }
 
 /// First cluster and the one after the last, for each run that is stored.
-fn ranges(runs: &[Run]) -> impl Iterator<Item = (u64, u64)> + '_ {
+pub(super) fn ranges(runs: &[Run]) -> impl Iterator<Item = (u64, u64)> + '_ {
     let stored = |run: &Run| {
         run.lcn
             .map(|Lcn(first)| (first, first.saturating_add(run.clusters)))

@@ -18,6 +18,7 @@ mod store;
 
 pub(super) use list::ListEntry;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::device::SharedDevice;
@@ -286,6 +287,13 @@ impl Mft {
             });
         }
         Ok(found)
+    }
+
+    /// The numbers of all records that hold attributes of the file with this base record, itself included.
+    pub(super) fn holders(&self, base: &Record) -> Result<BTreeSet<u64>> {
+        let list = self.attribute_list(base)?.unwrap_or_default();
+        let holders = list.iter().map(|entry| entry.holder.record);
+        Ok(holders.chain([base.number()]).collect())
     }
 
     /// The runs of one extent of a non-resident attribute.

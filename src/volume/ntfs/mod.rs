@@ -6,8 +6,9 @@
 //! record        MFT record, attributes        runs          mapping pairs -> clusters
 //! mft           record by number              stream        one attribute, all its extents -> content
 //! compression   LZNT1                         upcase, index names of a folder
-//! reparse, walk path -> file                  logfile, state  the gates before writing
-//! write         overwriting in place          mft::store    the one door to the device
+//! reparse, walk path -> file                  logfile, journal  what waits in the journal, closing it
+//! state, gate   what must hold before writing write         overwriting in place
+//! mft::store    the one door to the device
 //! stream_edit   attributes: write, set, make, remove       grow  make them longer
 //! bitmap        what is in use                allocate, clusters  which clusters, and whose
 //! records       taken from $MFT, given back   name, create, remove  files and folders
@@ -30,8 +31,10 @@ mod compression;
 mod create;
 mod find_files;
 mod format;
+mod gate;
 mod grow;
 mod index;
+mod journal;
 mod logfile;
 mod mft;
 mod multi_sector;
@@ -65,10 +68,12 @@ use crate::volume::{Entry, State, TreeEntry, Volume};
 
 use create::New;
 use format::{BOOT_SECTOR_LEN, BootSector};
+use gate::Gate;
 use mft::Mft;
 use state::Condition;
 use upcase::Upcase;
 use walk::Tree;
+use write::Change;
 
 /// An NTFS volume on a device that begins with its boot sector.
 #[derive(Debug)]
@@ -76,6 +81,7 @@ pub struct NtfsVolume {
     tree: Tree,
     condition: Condition,
     notes: Mutex<Vec<String>>,
+    gate: Gate,
 }
 
 impl NtfsVolume {
@@ -97,6 +103,7 @@ impl NtfsVolume {
             tree,
             condition,
             notes: Mutex::default(),
+            gate: Gate::default(),
         })
     }
 
@@ -117,7 +124,7 @@ impl Volume for NtfsVolume {
     }
 
     fn check_writable(&self) -> Result<()> {
-        self.condition.check_writable(&self.tree.mft)
+        self.check_gates()
     }
 
     fn entry(&self, path: &str) -> Result<Option<Entry>> {
@@ -180,15 +187,16 @@ impl Volume for NtfsVolume {
     }
 
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         let notes = secure::many::write(&self.tree, descriptor, paths, now)?;
         self.note(notes);
         Ok(())
     }
 
     fn notes(&self) -> Vec<String> {
-        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.clone()
+        let mut notes = self.gate.notes();
+        notes.extend_from_slice(&self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        notes
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {
@@ -198,34 +206,42 @@ impl Volume for NtfsVolume {
     }
 
     fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
-        self.check_writable()?;
+        self.check_gates()?;
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
-        write::replace(&self.tree, path, &node, &stream, content)
+        let begin = |change| match change {
+            Change::Content => self.begin_content(path, &node, &stream),
+            Change::Metadata => self.begin_metadata(),
+        };
+        write::replace(&self.tree, path, &node, &stream, content, &begin)
             .context(|| format!("writing {path}"))
     }
 
     fn create_directory(&self, path: &str, descriptor: &[u8], now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         let id = || secure::id_for(&self.tree.mft, descriptor);
         create::create(&self.tree, path, New::Directory, id, now)
             .context(|| format!("making the folder {path}"))
     }
 
     fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         let id = || secure::id_for(&self.tree.mft, descriptor);
         create::create(&self.tree, path, New::File(content), id, now)
             .context(|| format!("making the file {path}"))
     }
 
     fn remove(&self, path: &str, now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         remove::remove(&self.tree, path, now).context(|| format!("removing {path}"))
     }
 
     fn rename(&self, path: &str, name: &str, now: u64) -> Result<()> {
-        self.check_writable()?;
+        self.begin_metadata()?;
         rename::rename(&self.tree, path, name, now).context(|| format!("renaming {path}"))
+    }
+
+    fn discard_journal(&self) -> Result<()> {
+        self.agree_to_discard()
     }
 }

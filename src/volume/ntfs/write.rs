@@ -50,19 +50,30 @@ pub(super) fn capacity(path: &str, node: &Node, stream: &Stream) -> Result<u64> 
     })
 }
 
+/// What is about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Bytes in clusters that the file has, and nothing else.
+    Content,
+    /// More than that.
+    Metadata,
+}
+
 /// Makes `content` the content of the file, which grows where it has to.
 ///
-/// All refusals come before the first write.
+/// All refusals come before the first write; the last one to be asked is `begin`, and only where something is to
+/// be written.
 pub(super) fn replace(
     tree: &Tree,
     path: &str,
     node: &Node,
     stream: &Stream,
     content: &[u8],
+    begin: &dyn Fn(Change) -> Result<()>,
 ) -> Result<()> {
     let needed = u64::try_from(content.len()).unwrap_or(u64::MAX);
     let grown = if needed > capacity(path, node, stream)? {
-        Some(grow_for(tree, node, needed)?)
+        Some(grow_for(tree, node, needed, begin)?)
     } else {
         None
     };
@@ -77,14 +88,23 @@ pub(super) fn replace(
     if needed != old.len() {
         plan.index_entries(tree, node, needed, allocated)?;
     }
+    if let Some(change) = plan.change() {
+        begin(change)?;
+    }
     plan.carry_out()
 }
 
 /// Gives the content of a file room for `needed` bytes.
-fn grow_for(tree: &Tree, node: &Node, needed: u64) -> Result<Stream> {
+fn grow_for(
+    tree: &Tree,
+    node: &Node,
+    needed: u64,
+    begin: &dyn Fn(Change) -> Result<()>,
+) -> Result<Stream> {
     let (mft, base) = (&tree.mft, node.record.number());
     // Can the folders be told? Asked before anything is written; what is planned here is dropped.
     Plan::new(mft).index_entries(tree, node, needed, needed)?;
+    begin(Change::Metadata)?;
     grow::grow_size(mft, base, attribute_type::DATA, "", needed)?;
     stream_edit::expect(mft, base, attribute_type::DATA, "")
 }
@@ -129,6 +149,15 @@ impl<'v> Plan<'v> {
             data: Vec::new(),
             records: BTreeMap::new(),
             blocks: BTreeMap::new(),
+        }
+    }
+
+    /// What is to be written; `None` where nothing is.
+    fn change(&self) -> Option<Change> {
+        match self.records.is_empty() && self.blocks.is_empty() {
+            true if self.data.is_empty() => None,
+            true => Some(Change::Content),
+            false => Some(Change::Metadata),
         }
     }
 

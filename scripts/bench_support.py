@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the benchmarks share: what a job costs, a mounted image, and the table of medians.
+
+Bytes are those of read and write calls (/proc/PID/io: rchar, wchar) and those that went to storage (read_bytes,
+write_bytes); what a memory map reads shows in the second kind alone. Memory is the largest resident set of any one
+process, mapped file pages included.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def run(*command, **more):
+    subprocess.run([str(word) for word in command], check=True, stdin=subprocess.DEVNULL, **more)
+
+
+class Cost:
+    """What processes used: started with `start`, counted when they have ended."""
+
+    def __init__(self):
+        self.calls_read = self.calls_written = self.read = self.written = self.memory = self.cpu = 0
+
+    def start(self, *command):
+        self.log = tempfile.TemporaryFile()
+        return subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def end(self, process):
+        # The figures can be read as long as the ended process has not been waited for.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        fields = dict(line.split(": ") for line in Path(f"/proc/{process.pid}/io").read_text().splitlines())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            self.log.seek(0)
+            sys.exit(f"{process.args} ended with {process.returncode}:\n{self.log.read().decode(errors='replace')}")
+        self.calls_read += int(fields["rchar"])
+        self.calls_written += int(fields["wchar"])
+        self.read += int(fields["read_bytes"])
+        self.written += int(fields["write_bytes"])
+        self.cpu += usage.ru_utime + usage.ru_stime
+        self.memory = max(self.memory, usage.ru_maxrss * 1024)
+
+
+class mounted:
+    def __init__(self, image, cost=None):
+        self.image, self.cost = image, cost or Cost()
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.driver = self.cost.start("ntfs-3g", "-o", "no_detach", self.image, self.folder)
+        while not os.path.ismount(self.folder):
+            if self.driver.poll() is not None:
+                sys.exit(f"ntfs-3g did not mount {self.image}")
+            time.sleep(0.001)
+        return self.folder
+
+    def __exit__(self, *_):
+        run("umount", self.folder)
+        # After a plain umount the driver still writes: the image is done when the driver has ended.
+        self.cost.end(self.driver)
+        self.folder.rmdir()
+
+
+def human(count):
+    return f"{count / (1 << 20):.2f} MiB"
+
+
+def table(rounds):
+    rows = [("", *rounds)]
+    figures = [
+        ("wall time, median", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", statistics.median),
+        ("wall time, least", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", min),
+        ("wall time, most", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", max),
+        ("processor time", lambda cost: cost.cpu, lambda v: f"{v * 1000:.1f} ms", statistics.median),
+        ("read by calls", lambda cost: cost.calls_read, human, statistics.median),
+        ("written by calls", lambda cost: cost.calls_written, human, statistics.median),
+        ("read from storage", lambda cost: cost.read, human, statistics.median),
+        ("written to storage", lambda cost: cost.written, human, statistics.median),
+        ("peak memory", lambda cost: cost.memory, human, max),
+    ]
+    for title, get, show, fold in figures:
+        rows.append((title, *(show(fold([get(cost) for cost in costs])) for costs in rounds.values())))
+    for row in rows:
+        print(f"{row[0]:<20}" + "".join(f"{cell:>16}" for cell in row[1:]))
+    if len(rounds) == 2:
+        ours, theirs = (statistics.median(cost.wall for cost in costs) for costs in rounds.values())
+        print(f"\ncoldfix needs {ours / theirs:.3f} of the peer's time: {theirs / ours:.1f} times as fast")
+
+
+def release_binary(given):
+    """The release binary: the one named, or built now."""
+    if given is not None:
+        return given
+    run("cargo", "build", "--release", "--quiet", "--locked", cwd=ROOT)
+    return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release/coldfix"

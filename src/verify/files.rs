@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Reading back what edits made of files: their security descriptors and names.
+//!
+//! Later edits overrule earlier ones, and a renamed folder takes along what is in it. So the edits are played
+//! through on what is expected first, and the outcome is read.
+
+use std::collections::BTreeMap;
+
+use crate::edit::{Edit, windows_path};
+use crate::error::Result;
+use crate::plan::{Step, renamed};
+use crate::volume::Volume;
+
+use super::failed;
+
+/// How many of the files with one new descriptor the second reader looks at; ours. It differs from our reader, if at
+/// all, in how it reads a kind of record, not in the ten thousandth of them.
+const SECOND_OPINIONS: usize = 1000;
+
+/// What is to be found once all edits are done. Paths are in lower case, parts separated by `/`.
+#[derive(Debug, Default)]
+struct Expected<'s> {
+    /// By path: its spelling, and the descriptor that it was given last.
+    descriptors: BTreeMap<String, (String, &'s [u8])>,
+    /// By path: whether something is there under this name.
+    names: BTreeMap<String, Option<String>>,
+}
+
+impl<'s> Expected<'s> {
+    fn play(&mut self, edit: &'s Edit) {
+        match edit {
+            Edit::SetSecurity { groups } => {
+                for group in groups {
+                    for path in &group.paths {
+                        let wanted = (path.clone(), group.descriptor.0.as_slice());
+                        self.descriptors.insert(folded(path), wanted);
+                    }
+                }
+            }
+            Edit::Rename { path, name } => {
+                let (from, to) = (folded(path), renamed(path, name));
+                let below = format!("{from}/");
+                let moved: Vec<String> = self
+                    .descriptors
+                    .keys()
+                    .filter(|key| **key == from || key.starts_with(&below))
+                    .cloned()
+                    .collect();
+                for key in moved {
+                    if let Some((spelt, descriptor)) = self.descriptors.remove(&key) {
+                        let rest = spelt.get(path.len()..).unwrap_or_default();
+                        let spelt = format!("{to}{rest}");
+                        self.descriptors.insert(folded(&spelt), (spelt, descriptor));
+                    }
+                }
+                self.names.insert(from, None);
+                self.names.insert(folded(&to), Some(name.clone()));
+            }
+            Edit::CreateKey { .. }
+            | Edit::DeleteKey { .. }
+            | Edit::SetValue { .. }
+            | Edit::DeleteValue { .. } => {}
+        }
+    }
+}
+
+fn folded(path: &str) -> String {
+    path.replace('\\', "/").to_lowercase()
+}
+
+/// Checks that the volume, opened anew, shows what the steps made of its files.
+pub(super) fn verify(volume: &dyn Volume, steps: &[Step]) -> Result<()> {
+    let mut expected = Expected::default();
+    for step in steps {
+        expected.play(&step.edit);
+    }
+    for (path, name) in &expected.names {
+        let found = volume.entry(path)?.map(|entry| entry.name);
+        if found != *name {
+            let shown = |name: &Option<String>| name.clone().unwrap_or("nothing there".to_owned());
+            return Err(failed(&windows_path(path), &shown(name), &shown(&found)));
+        }
+    }
+    let paths: Vec<&str> = expected
+        .descriptors
+        .values()
+        .map(|(path, _)| path.as_str())
+        .collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let faults = volume.check_security()?;
+    if let Some(first) = faults.first() {
+        return Err(failed(
+            "the security descriptors ($Secure)",
+            "no fault",
+            first,
+        ));
+    }
+    // By descriptor, for the second reader looks at many files at once.
+    let mut same: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
+    for (path, wanted) in expected.descriptors.values() {
+        same.entry(wanted).or_default().push(path);
+    }
+    for (wanted, paths) in &same {
+        let every = paths.len().div_ceil(SECOND_OPINIONS).max(1);
+        let paths: Vec<&str> = paths.iter().copied().step_by(every).collect();
+        if volume.second_reader_agrees_on_security(&paths, wanted) == Some(false) {
+            let first = paths.first().copied().unwrap_or_default();
+            return Err(failed(
+                &windows_path(first),
+                &format!("{} to a second NTFS reader too", crate::plan::shown(wanted)),
+                "another descriptor",
+            ));
+        }
+    }
+    let found = volume.security(&paths)?;
+    for ((path, wanted), found) in expected.descriptors.values().zip(&found) {
+        if **found != **wanted {
+            return Err(failed(
+                &windows_path(path),
+                &crate::plan::shown(wanted),
+                &crate::plan::shown(found),
+            ));
+        }
+    }
+    Ok(())
+}
