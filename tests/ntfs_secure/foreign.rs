@@ -89,7 +89,7 @@ pub fn entries(image: &Path, ids: &[u32]) -> Vec<(u64, Vec<u8>)> {
 import struct, sys
 from dissect.ntfs import NTFS
 fs = NTFS(open(sys.argv[1], "rb"))
-for number in range(int(sys.argv[2]), int(sys.argv[3]) + 1):
+for number in map(int, sys.argv[2].split(",")):
     offset, length = struct.unpack_from("<QI", bytes(fs.secure.sii.search(number).data), 8)
     fs.secure.sds.seek(offset)
     entry = fs.secure.sds.read(length)
@@ -97,17 +97,9 @@ for number in range(int(sys.argv[2]), int(sys.argv[3]) + 1):
     fs.secure.lookup(number)
     print(offset, entry[20:].hex())
 "#;
-    let (first, last) = (ids.first().unwrap(), ids.last().unwrap());
-    assert_eq!(ids.len() as u32, last - first + 1);
     let python = support::foreign::python("dissect.ntfs");
-    let numbers = [first.to_string(), last.to_string()];
-    let arguments = [
-        "-c",
-        SCRIPT,
-        image.to_str().unwrap(),
-        &numbers[0],
-        &numbers[1],
-    ];
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    let arguments = ["-c", SCRIPT, image.to_str().unwrap(), &ids.join(",")];
     let out = run(python.to_str().unwrap(), &arguments);
     let text = String::from_utf8(out).unwrap();
     text.lines()
@@ -174,6 +166,17 @@ pub fn unescape(name: &str) -> String {
 /// The same permissions, in whatever order the parts lie.
 pub fn mean_the_same(one: &[u8], other: &[u8]) -> bool {
     one == other || Descriptor::parse(one).unwrap() == Descriptor::parse(other).unwrap()
+}
+
+/// The security id of a record and the owner that goes with it, as sleuthkit reads them.
+pub fn istat(image: &Path, record: u64) -> (u32, String) {
+    let out = run("istat", &[image.to_str().unwrap(), &record.to_string()]);
+    let text = String::from_utf8_lossy(&out);
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Security ID: "));
+    let (id, owner) = line.unwrap().split_once("  (").unwrap();
+    (id.parse().unwrap(), owner.trim_end_matches(')').to_owned())
 }
 
 /// ntfssecaudit looks at $SDS, both copies, at $SII and $SDH, and at what all files say. Returns what it says.

@@ -170,9 +170,17 @@ impl Names {
 }
 
 fn hash(upcase: &Upcase, name: &[u16]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for unit in name {
-        hasher.write_u16(upcase.upper(*unit));
+    let upper = name
+        .iter()
+        .flat_map(|unit| upcase.upper(*unit).to_le_bytes());
+    // In one go, which is faster than unit by unit.
+    let mut bytes = [0; 2 * 255];
+    let mut len = 0_usize;
+    for (place, byte) in bytes.iter_mut().zip(upper) {
+        *place = byte;
+        len = len.saturating_add(1);
     }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes.get(..len).unwrap_or_default());
     hasher.finish()
 }
