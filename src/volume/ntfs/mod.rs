@@ -98,7 +98,11 @@ impl NtfsVolume {
         let boot = BootSector::parse(&sector, device.len())?;
         let mft = Mft::open(device, boot)?;
         let upcase = Upcase::read(&mft)?;
-        let tree = Tree { mft, upcase };
+        let tree = Tree {
+            mft,
+            upcase,
+            last_names: find_files::LastNames::default(),
+        };
         let condition = Condition::read(&tree)?;
         Ok(NtfsVolume {
             tree,
