@@ -22,8 +22,9 @@
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
 //! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
-//! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
-//! never ends on an index whose blocks point to each other. The tests show all three.
+//! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, looks
+//! for index blocks that are smaller than a cluster in the wrong place, and never ends on an index whose
+//! blocks point to each other. The tests show all four.
 
 mod allocate;
 mod bitmap;
@@ -98,7 +99,11 @@ impl NtfsVolume {
         let boot = BootSector::parse(&sector, device.len())?;
         let mft = Mft::open(device, boot)?;
         let upcase = Upcase::read(&mft)?;
-        let tree = Tree { mft, upcase };
+        let tree = Tree {
+            mft,
+            upcase,
+            last_names: find_files::LastNames::default(),
+        };
         let condition = Condition::read(&tree)?;
         Ok(NtfsVolume {
             tree,

@@ -135,16 +135,35 @@ fn path<'p>(paths: &[&'p str], index: usize) -> &'p str {
 
 /// Equal descriptors, kept once.
 #[derive(Default)]
-struct Shared(HashSet<Arc<[u8]>>);
+struct Shared {
+    all: HashSet<Arc<[u8]>>,
+    /// The last one that came, and the one that is kept for it: many files in a row have the same.
+    last: Option<Last>,
+}
+
+struct Last {
+    came: Arc<[u8]>,
+    kept: Arc<[u8]>,
+}
 
 impl Shared {
     fn one(&mut self, descriptor: Arc<[u8]>) -> Arc<[u8]> {
-        match self.0.get(&descriptor) {
+        if let Some(last) = &self.last
+            && Arc::ptr_eq(&last.came, &descriptor)
+        {
+            return Arc::clone(&last.kept);
+        }
+        let kept = match self.all.get(&descriptor) {
             Some(known) => Arc::clone(known),
             None => {
-                self.0.insert(Arc::clone(&descriptor));
-                descriptor
+                self.all.insert(Arc::clone(&descriptor));
+                Arc::clone(&descriptor)
             }
-        }
+        };
+        self.last = Some(Last {
+            came: descriptor,
+            kept: Arc::clone(&kept),
+        });
+        kept
     }
 }
