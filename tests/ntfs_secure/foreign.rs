@@ -111,9 +111,8 @@ for number in map(int, sys.argv[2].split(",")):
 }
 
 pub fn unhex(digits: &str) -> Vec<u8> {
-    (0..digits.len() / 2)
-        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
-        .collect()
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.as_bytes().chunks(2).map(pair).collect()
 }
 
 /// What ntfs-3g says of these paths below a mount, in their order; `None` where it says nothing.

@@ -38,7 +38,8 @@ fn many() -> Option<PathBuf> {
         fs::create_dir_all(&folder).unwrap();
         for number in 0..MANY {
             let name = sha256(&number.to_le_bytes());
-            let name = format!("{}_8b1e9d2c-6d1f-4b3e-9a77-2f6c5a1d0e4b", &name[..32]);
+            let name: String = name.chars().take(32).collect();
+            let name = format!("{name}_8b1e9d2c-6d1f-4b3e-9a77-2f6c5a1d0e4b");
             fs::write(folder.join(name), number.to_le_bytes()).unwrap();
         }
         drop(mount);

@@ -13,6 +13,7 @@
 //! bitmap        what is in use                allocate, clusters  which clusters, and whose
 //! records       taken from $MFT, given back   name, create, remove  files and folders
 //! rename        another name                  times         of a file
+//! secure        security descriptors          find_files, spans, subtree  very many files at once
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: moving clusters, spreading a file over more
@@ -176,9 +177,10 @@ impl Volume for NtfsVolume {
     }
 
     fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
-        let (descriptors, notes) = secure::many::read(&self.tree, paths)?;
+        let mut notes = Vec::new();
+        let descriptors = secure::many::read(&self.tree, paths, &mut notes);
         self.note(notes);
-        Ok(descriptors)
+        descriptors
     }
 
     fn second_reader_agrees_on_security(&self, paths: &[&str], descriptor: &[u8]) -> Option<bool> {
@@ -193,9 +195,10 @@ impl Volume for NtfsVolume {
 
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
         self.begin_metadata()?;
-        let notes = secure::many::write(&self.tree, descriptor, paths, now)?;
+        let mut notes = Vec::new();
+        let done = secure::many::write(&self.tree, descriptor, paths, now, &mut notes);
         self.note(notes);
-        Ok(())
+        done
     }
 
     fn notes(&self) -> Vec<String> {
