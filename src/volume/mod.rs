@@ -6,6 +6,7 @@
 
 mod journal;
 pub mod mounted;
+mod name;
 pub mod ntfs;
 mod path;
 

@@ -40,7 +40,6 @@ mod journal;
 mod logfile;
 mod mft;
 mod multi_sector;
-mod name;
 #[cfg(test)]
 mod parts;
 mod record;
