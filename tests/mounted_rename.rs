@@ -183,12 +183,12 @@ fn names_that_are_taken_or_no_names_are_refused() {
         ("WIN.INI", "there is win.ini"),
         ("üBERHOLT", "there is Überholt"),
         ("softwaredistribution", "there is SoftwareDistribution"),
-        ("a/b", "takes no file or folder named"),
-        ("..", "takes no file or folder named"),
-        ("", "takes no file or folder named"),
-        ("x:y", "takes no file or folder named"),
-        ("x.", "takes no file or folder named"),
-        ("com1", "takes no file or folder named"),
+        ("a/b", "is no name for a file in Windows"),
+        ("..", "is no name for a file in Windows"),
+        ("", "is no name for a file in Windows"),
+        ("x:y", "is no name for a file in Windows"),
+        ("x.", "is no name for a file in Windows"),
+        ("com1", "is no name for a file in Windows"),
     ] {
         let error = volume.rename(store, name, 0).unwrap_err();
         assert_refused(&error, Kind::Refused, says);
