@@ -26,7 +26,7 @@ class Cost:
     """What processes used: started with `start`, counted when they have ended."""
 
     def __init__(self):
-        self.calls_read = self.calls_written = self.read = self.written = self.memory = 0
+        self.calls_read = self.calls_written = self.read = self.written = self.memory = self.cpu = 0
 
     def start(self, *command):
         self.log = tempfile.TemporaryFile()
@@ -45,6 +45,7 @@ class Cost:
         self.calls_written += int(fields["wchar"])
         self.read += int(fields["read_bytes"])
         self.written += int(fields["write_bytes"])
+        self.cpu += usage.ru_utime + usage.ru_stime
         self.memory = max(self.memory, usage.ru_maxrss * 1024)
 
 
@@ -78,6 +79,7 @@ def table(rounds):
         ("wall time, median", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", statistics.median),
         ("wall time, least", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", min),
         ("wall time, most", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", max),
+        ("processor time", lambda cost: cost.cpu, lambda v: f"{v * 1000:.1f} ms", statistics.median),
         ("read by calls", lambda cost: cost.calls_read, human, statistics.median),
         ("written by calls", lambda cost: cost.calls_written, human, statistics.median),
         ("read from storage", lambda cost: cost.read, human, statistics.median),

@@ -34,6 +34,14 @@ pub struct TreeChange {
     pub left_alone: Vec<String>,
 }
 
+impl Listed {
+    /// As [`write_listing`] takes it.
+    pub fn line(&self) -> (&str, Result<&[u8], &str>) {
+        let descriptor = self.descriptor.as_deref().map_err(String::as_str);
+        (&self.entry.path, descriptor)
+    }
+}
+
 impl TreeChange {
     /// Works `change` out for the file or folder at `root` and, with `recursive`, for everything below. Links, and
     /// what `change` refuses, are left alone; for `root` itself that is the error.
@@ -73,12 +81,50 @@ impl TreeChange {
             work.left_alone
                 .push(format!("left alone: {} more", work.more));
         }
-        work.groups.retain(|group| !group.paths.is_empty());
-        let groups = work.groups;
+        let mut groups = work.groups;
+        groups.retain(|group| !group.paths.is_empty());
+        // The longest descriptor last: ntfssecaudit (2022.10.3) looks past the end of $SDS for one more entry and takes
+        // what an earlier, longer one has left in its buffer for it.
+        groups.sort_by_key(|group| group.descriptor.0.len());
         Ok(TreeChange {
             edit: (!groups.is_empty()).then_some(Edit::SetSecurity { groups }),
             left_alone: work.left_alone,
         })
+    }
+}
+
+/// Files that belong to an NTFS volume itself; Windows does not show them, and their permissions are nobody's business.
+const OWN_FILES: [&str; 11] = [
+    "$MFT", "$MFTMirr", "$LogFile", "$Volume", "$AttrDef", "$Bitmap", "$Boot", "$BadClus",
+    "$Secure", "$UpCase", "$Extend",
+];
+
+/// The file or folder at `root` and everything below, without what belongs to the volume itself.
+fn tree(volume: &dyn Volume, root: &str) -> Result<Vec<TreeEntry>> {
+    let mut entries = volume.tree(root)?;
+    if root.is_empty() {
+        entries.retain(|entry| {
+            let first = entry.path.split('/').next().unwrap_or_default();
+            !OWN_FILES.contains(&first)
+        });
+    }
+    Ok(entries)
+}
+
+/// The descriptor of each path, or why it cannot be read: one bad file must not hide the others.
+fn each_security(volume: &dyn Volume, paths: &[&str]) -> Vec<Result<Arc<[u8]>, String>> {
+    match volume.security(paths) {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(_) => paths
+            .iter()
+            .map(|path| match volume.security(&[path]) {
+                Ok(found) => found
+                    .into_iter()
+                    .next()
+                    .ok_or_else(|| "it was not read".to_owned()),
+                Err(error) => Err(error.to_string()),
+            })
+            .collect(),
     }
 }
 
@@ -128,7 +174,7 @@ type Outcome = Result<(usize, Option<(Descriptor, bool)>), String>;
 
 impl Work<'_> {
     fn below(&mut self, volume: &dyn Volume, root: &str) -> Result<()> {
-        let mut entries = volume.tree(root)?;
+        let mut entries = tree(volume, root)?;
         entries.retain(|entry| entry.path != root);
         let (links, entries): (Vec<TreeEntry>, Vec<TreeEntry>) = entries
             .into_iter()
@@ -137,10 +183,11 @@ impl Work<'_> {
             self.leave(&link.path, "a link");
         }
         let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-        let current = volume.security(&paths)?;
-        // By the folder's depth and the descriptor; emptied when another folder takes its place.
-        let mut known: HashMap<(usize, Arc<[u8]>, bool), Outcome> = HashMap::new();
-        for (entry, current) in entries.into_iter().zip(current) {
+        let current = each_security(volume, &paths);
+        // By the folder's depth and the descriptor's address (equal ones are shared); emptied when another folder takes
+        // its place.
+        let mut known: HashMap<(usize, usize, bool), Outcome> = HashMap::new();
+        for (entry, current) in entries.into_iter().zip(&current) {
             let is_folder = entry.kind == EntryKind::Directory;
             let is_in = |folder: &Folder| {
                 let rest = entry.path.strip_prefix(&folder.path);
@@ -152,29 +199,34 @@ impl Work<'_> {
                 known.retain(|(known, ..), _| *known < depth);
             }
             let depth = self.folders.len();
-            let key = (depth, current, is_folder);
-            let outcome = match known.get(&key) {
-                Some(outcome) => outcome.clone(),
-                None => {
-                    let outcome = self.outcome(&key.1, is_folder);
-                    known.insert(key, outcome.clone());
-                    outcome
+            let current = match current {
+                Ok(current) => current,
+                Err(why) => {
+                    self.leave(&entry.path, why);
+                    continue;
                 }
             };
+            let key = (depth, current.as_ptr().addr(), is_folder);
+            let outcome = known
+                .entry(key)
+                .or_insert_with(|| self.outcome(current, is_folder));
             match outcome {
                 Ok((place, folder)) => {
                     if let Some((new, same)) = folder {
                         self.folders.push(Folder {
                             path: entry.path.clone(),
-                            new,
-                            same,
+                            new: new.clone(),
+                            same: *same,
                         });
                     }
-                    if let Some(group) = self.groups.get_mut(place) {
+                    if let Some(group) = self.groups.get_mut(*place) {
                         group.paths.push(entry.path);
                     }
                 }
-                Err(why) => self.leave(&entry.path, &why),
+                Err(why) => {
+                    let why = why.clone();
+                    self.leave(&entry.path, &why);
+                }
             }
         }
         Ok(())
@@ -243,15 +295,15 @@ impl Work<'_> {
 pub struct Listed {
     /// Its path and kind.
     pub entry: TreeEntry,
-    /// Its self-relative descriptor.
-    pub descriptor: Arc<[u8]>,
+    /// Its self-relative descriptor, or why it cannot be read.
+    pub descriptor: Result<Arc<[u8]>, String>,
 }
 
 /// The file or folder at `root` and, with `recursive`, everything below, each with its descriptor.
 pub fn list(volume: &dyn Volume, root: &str, recursive: bool) -> Result<Vec<Listed>> {
     let found = volume.entry(root)?.ok_or_else(|| not_there(root))?;
     let entries = if recursive && found.kind == EntryKind::Directory {
-        volume.tree(root)?
+        tree(volume, root)?
     } else {
         vec![TreeEntry {
             path: root.to_owned(),
@@ -259,7 +311,7 @@ pub fn list(volume: &dyn Volume, root: &str, recursive: bool) -> Result<Vec<List
         }]
     };
     let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-    let descriptors = volume.security(&paths)?;
+    let descriptors = each_security(volume, &paths);
     let listed = entries.into_iter().zip(descriptors);
     Ok(listed
         .map(|(entry, descriptor)| Listed { entry, descriptor })
@@ -272,19 +324,26 @@ pub fn list(volume: &dyn Volume, root: &str, recursive: bool) -> Result<Vec<List
 /// # Errors
 /// Those of `out`.
 pub fn write_listing<'l>(
-    listed: impl IntoIterator<Item = (&'l str, &'l [u8])>,
+    listed: impl IntoIterator<Item = (&'l str, Result<&'l [u8], &'l str>)>,
     names: &Names,
     out: &mut dyn Write,
 ) -> std::io::Result<usize> {
     let (mut done, mut failed) = (0_usize, 0_usize);
-    // The lines of a descriptor behind the name; many files share one.
-    let mut known: HashMap<&[u8], Result<Vec<String>, String>> = HashMap::new();
+    // The lines behind the name, by the descriptor's address: many files share one.
+    let mut known: HashMap<usize, Result<Vec<String>, String>> = HashMap::new();
     for (path, descriptor) in listed {
         let shown = windows_path(path);
-        let entries = known.entry(descriptor).or_insert_with(|| {
-            let read = Descriptor::parse(descriptor).map_err(|error| error.to_string())?;
-            Ok(display::entries(&read, names))
-        });
+        let entries = match descriptor {
+            Ok(descriptor) => known
+                .entry(descriptor.as_ptr().addr())
+                .or_insert_with(|| {
+                    let read = Descriptor::parse(descriptor).map_err(|error| error.to_string())?;
+                    Ok(display::entries(&read, names))
+                })
+                .as_ref()
+                .map_err(String::as_str),
+            Err(why) => Err(why),
+        };
         match entries {
             Ok(entries) => {
                 done = done.saturating_add(1);
@@ -331,9 +390,14 @@ pub fn save(root: &str, listed: &[Listed]) -> (Vec<u8>, Vec<String>) {
     let mut known: HashMap<&[u8], Option<String>> = HashMap::new();
     for Listed { entry, descriptor } in listed {
         let name = entry.path.get(above..).unwrap_or(&entry.path);
-        let text = known.entry(descriptor).or_insert_with(|| {
-            let read = Descriptor::parse(descriptor).ok()?;
-            saved::dacl_text(&read).ok()
+        let text = descriptor.as_ref().ok().and_then(|descriptor| {
+            known
+                .entry(descriptor)
+                .or_insert_with(|| {
+                    let read = Descriptor::parse(descriptor).ok()?;
+                    saved::dacl_text(&read).ok()
+                })
+                .as_ref()
         });
         match text {
             Some(text) if !name.is_empty() => lines.push((name.replace('/', "\\"), text.clone())),

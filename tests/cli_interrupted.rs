@@ -23,7 +23,13 @@ use coldfix::commit::JournalDir;
 use coldfix::device::{Change, Patch};
 
 const FIX: [&str; 6] = ["repair", "--fix", "tls", "--fix", "nla", "--yes"];
-const KINDS: [&str; 3] = ["gpt-broken.raw", "vhd-broken.vhd", "folder/demo"];
+const KINDS: [&str; 5] = [
+    "gpt-broken.raw",
+    "vhd-broken.vhd",
+    "vhd-dynamic.vhd",
+    "vhdx-dynamic.vhdx",
+    "folder/demo",
+];
 const SECTOR: u64 = 512;
 
 struct Bench {
@@ -92,8 +98,8 @@ impl Bench {
             .header
             .id
             .clone();
-        let (_, patches) = dir.load(&id).unwrap();
-        (id, patches)
+        let (_, changes) = dir.load(&id).unwrap();
+        (id, changes.patches)
     }
 
     /// As if the run had been cut off before its end.

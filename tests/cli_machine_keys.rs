@@ -110,11 +110,7 @@ fn audit(disk: &Path) {
             text + &String::from_utf8_lossy(&output.stderr),
         )
     };
-    let (_, text) = run("ntfssecaudit", &["-a"]);
-    for part in ["$SDS-1", "$SDS-2", "$SII", "$SDH"] {
-        assert!(text.contains(&format!("0 errors in {part}")), "{text}");
-    }
-    assert!(text.contains("No errors were found"), "{text}");
+    foreign::ntfssecaudit(disk);
     for (tool, arguments) in [
         ("ntfsresize", &["-i", "-f"][..]),
         ("ntfsfix", &["-n"]),
@@ -431,7 +427,7 @@ fn rename_puts_the_folder_aside() {
     let original = support::sha256(&disk);
     let fix = ["repair", "--fix", "machine-keys=rename", "--yes"];
     let text = ends(&coldfix(state.path(), &fix, &disk), 0);
-    assert!(text.contains("copied back from MachineKeys_old"), "{text}");
+    assert!(text.contains("MachineKeys_old"), "{text}");
     let names = |disk: &Path| {
         let output = support::run(support::program("fls").args(["-r", "-p"]).arg(disk));
         String::from_utf8(output.stdout).unwrap()

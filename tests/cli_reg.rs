@@ -979,3 +979,55 @@ fn a_whole_control_set_is_not_deleted() {
     }
     assert_eq!(support::sha256_tree(&target), before);
 }
+
+/// On a disk, where the file of the hive has to grow past its clusters; undo takes that back too.
+#[test]
+fn a_hive_on_a_disk_grows_and_undo_is_exact() {
+    if !Reader::ALL.into_iter().all(Reader::available)
+        || !["ntfscat", "ntfsresize", "ntfsfix"]
+            .into_iter()
+            .all(support::require)
+    {
+        return;
+    }
+    let folder = support::temporary();
+    let Some(target) = support::fixture("bare-broken.raw", folder.path()) else {
+        return;
+    };
+    let before = support::sha256(&target);
+    let bench = Bench { folder, target };
+    let cat = || {
+        let mut cat = support::program("ntfscat");
+        // As the names are spelt on this disk.
+        let path = "WINDOWS/system32/Config/SYSTEM";
+        support::run(cat.arg("-f").arg(&bench.target).arg(path)).stdout
+    };
+    let old = cat().len();
+    let data: Vec<u8> = (0..900_000_usize).map(|at| (at % 251) as u8).collect();
+    let digits: Vec<String> = data.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!(
+        "Windows Registry Editor Version 5.00\n[HKLM\\SYSTEM\\Large]\n\"value\"=hex:{}\n",
+        digits.join(",\\\n  ")
+    );
+    bench.import(text, &[], 0);
+    let hive = bench.file("SYSTEM", cat());
+    // Its clusters hold less than one more of 64 KiB.
+    assert!(fs::metadata(&hive).unwrap().len() > old as u64 + 0x1_0000);
+    for reader in Reader::ALL {
+        let found = foreign::value(reader, &hive, "Large", "value");
+        assert!(found.is_some_and(|found| found.data == data), "{reader:?}");
+    }
+    for (tool, arguments) in [
+        ("ntfsresize", ["--info", "--force"].as_slice()),
+        ("ntfsfix", &["-n"]),
+    ] {
+        support::run(support::program(tool).args(arguments).arg(&bench.target));
+    }
+    let undo = support::coldfix(bench.folder.path())
+        .args(["undo", "--yes"])
+        .arg(&bench.target)
+        .output()
+        .expect("run coldfix");
+    ends(&undo, 0);
+    assert_eq!(support::sha256(&bench.target), before);
+}

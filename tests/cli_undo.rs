@@ -246,8 +246,8 @@ fn a_target_that_changed_since_is_refused_with_its_ranges() {
     let repaired = bench.json(&FIX, 0);
     // Straight into a byte that the operation wrote: the value's cell, found in the journal's ranges.
     let listing = coldfix::commit::JournalDir::open(format!("{}.coldfix", bench.target.display()));
-    let (_, patches) = listing.load(&id_of(&repaired)).unwrap();
-    let change = patches[0].changes.last().unwrap();
+    let (_, changes) = listing.load(&id_of(&repaired)).unwrap();
+    let change = changes.patches[0].changes.last().unwrap();
     let disk = fs::File::options().write(true).open(&bench.target).unwrap();
     disk.write_all_at(&[change.after[0] ^ 0x55], change.offset)
         .unwrap();

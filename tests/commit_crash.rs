@@ -4,8 +4,10 @@
 
 #![allow(missing_docs, dead_code, unreachable_pub)]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-#![allow(clippy::cast_possible_truncation, clippy::unwrap_used)]
+#![allow(clippy::cast_possible_truncation, clippy::unwrap_used, clippy::panic)]
 
+#[path = "containers/build.rs"]
+mod build;
 mod commit_simulation;
 
 use std::collections::BTreeMap;
@@ -13,10 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coldfix::commit::{DeviceTarget, Outcome, Status, commit, recover, undo};
-use coldfix::device::Patch;
+use coldfix::container;
+use coldfix::device::Device as _;
 use coldfix::device::fault::{FaultDevice, Torn, Unflushed};
+use coldfix::device::memory::MemoryDevice;
+use coldfix::device::overlay::Overlay;
+use coldfix::device::{ChangeSet, HostOperation};
 use coldfix::error::{Kind, Result};
-use commit_simulation::{Lies, Loss, Machine, header, identity, noise, patch};
+use commit_simulation::{Lies, Loss, Machine, SECURITY, header, identity, noise, patch};
 use proptest::prelude::*;
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -27,7 +33,7 @@ const SECOND: &str = "20260131T101500.000001Z-00000002";
 
 #[derive(Clone, Debug)]
 struct Scenario {
-    patches: Vec<Patch>,
+    changes: ChangeSet,
     old: Files,
     new: Files,
 }
@@ -36,24 +42,58 @@ impl Scenario {
     /// From (name, old content, length after, changes).
     fn new(files: Vec<(&str, Vec<u8>, usize, Changes)>) -> Self {
         let mut scenario = Scenario {
-            patches: Vec::new(),
+            changes: ChangeSet::default(),
             old: Files::new(),
             new: Files::new(),
         };
         for (name, content, after_len, changes) in files {
             let (patch, after) = patch(name, &content, after_len, &changes);
-            scenario.patches.push(patch);
+            scenario.changes.patches.push(patch);
             scenario.old.insert(name.into(), content);
             scenario.new.insert(name.into(), after);
         }
         scenario
     }
 
+    /// The file or folder gets another descriptor.
+    fn secured(mut self, file: &str, before: &[u8], after: &[u8]) -> Self {
+        self.changes.operations.push(HostOperation::SetSecurity {
+            file: file.into(),
+            before: before.into(),
+            after: after.into(),
+        });
+        let path = PathBuf::from(format!("{file}{SECURITY}"));
+        self.old.insert(path.clone(), before.to_owned());
+        self.new.insert(path, after.to_owned());
+        self
+    }
+
+    /// The file or folder gets another name. Inner ones first, and after every `secured`.
+    fn renamed(mut self, file: &str, name: &str) -> Self {
+        self.changes.operations.push(HostOperation::Rename {
+            file: file.into(),
+            name: name.into(),
+        });
+        let to = Path::new(file).with_file_name(name);
+        let moved = |path: PathBuf| {
+            let text = path.to_str().unwrap();
+            match text.strip_prefix(file) {
+                Some(rest) if rest.is_empty() || rest.starts_with(['/', ':']) => {
+                    PathBuf::from(format!("{}{rest}", to.display()))
+                }
+                _ => path,
+            }
+        };
+        let new = std::mem::take(&mut self.new).into_iter();
+        self.new = new.map(|(path, bytes)| (moved(path), bytes)).collect();
+        self
+    }
+
     fn commit(&self, machine: &Machine) -> Result<()> {
         commit(
             &machine.dir()?,
             header(FIRST),
-            &self.patches,
+            &self.changes,
             &mut machine.target(),
             &mut |_| {},
         )
@@ -137,6 +177,94 @@ fn folder() -> Scenario {
         ),
         ("config/SYSTEM.LOG2", vec![], 600, vec![(0, noise(600, 14))]),
     ])
+}
+
+/// A mounted folder whose host also changes descriptors and names: of folders, of a file that is patched, of a
+/// folder in a folder that is itself renamed.
+fn operations() -> Scenario {
+    Scenario::new(vec![
+        (
+            "config/SYSTEM",
+            noise(900, 15),
+            1500,
+            vec![(100, noise(4, 16)), (890, noise(300, 17))],
+        ),
+        ("Store/Download/x", noise(600, 18), 600, vec![(0, vec![1])]),
+    ])
+    .secured("config", b"everyone", b"nobody")
+    .secured("config/SYSTEM", b"everyone", b"system")
+    .secured("Store/Download", b"store", b"download")
+    .secured("Store/Download/x", b"store", b"x")
+    .renamed("Store/Download", "Download.old")
+    .renamed("Store", "Store.old")
+    .renamed("config", "config2")
+}
+
+/// Names and descriptors only, as most repairs of permissions are.
+fn descriptors_only() -> Scenario {
+    Scenario::new(vec![])
+        .secured("MachineKeys", b"before", b"after")
+        .secured("MachineKeys/a", b"before", b"after")
+        .secured("MachineKeys/b", b"other", b"after")
+        .renamed("MachineKeys/b", "c")
+}
+
+/// What writing to the disk in a container does to its file, as the overlay has it.
+fn container(name: &str, content: Vec<u8>, writes: &[(u64, Vec<u8>)]) -> Scenario {
+    let overlay = Arc::new(Overlay::new(Arc::new(MemoryDevice::new(content.clone()))));
+    let container = container::open(overlay.clone()).unwrap();
+    for (offset, data) in writes {
+        container.disk.write_at(*offset, data).unwrap();
+    }
+    container.seal(&overlay.changes().unwrap()).unwrap();
+    let changes = overlay
+        .changes()
+        .unwrap()
+        .into_iter()
+        .map(|change| (change.offset as usize, change.after))
+        .collect();
+    assert!(overlay.len() > content.len() as u64, "{name} grows");
+    Scenario::new(vec![(name, content, overlay.len() as usize, changes)])
+}
+
+/// A dynamic VHD of which one block is in the file: written in place, and by two blocks more.
+fn dynamic_vhd() -> Scenario {
+    let block = 512 << 10;
+    let image = build::vhd(4 * block, block as u32, [1; 16], None);
+    let overlay = Arc::new(Overlay::new(Arc::new(MemoryDevice::new(image.bytes()))));
+    let disk = container::open(overlay.clone()).unwrap().disk;
+    disk.write_at(100, &noise(2000, 20)).unwrap();
+    let mut content = vec![0; overlay.len() as usize];
+    overlay.read_at(0, &mut content).unwrap();
+    container(
+        "disk.vhd",
+        content,
+        &[
+            (1000, noise(600, 21)),
+            (2 * block + 5, noise(700, 22)),
+            (block - 3, noise(6, 23)),
+        ],
+    )
+}
+
+/// A dynamic VHDX, likewise; with a log to replay.
+fn dynamic_vhdx() -> Scenario {
+    let mut vhdx = build::Vhdx::new(4 << 20, 1 << 20);
+    vhdx.log_guid = uuid::Uuid::from_u128(77);
+    let place = (build::BAT + vhdx.bat_len()) >> 20;
+    let mut image = vhdx.build();
+    image.put(place << 20, noise(4096, 24));
+    image.len = (place + 1) << 20;
+    let mut sector = vec![0; 4096];
+    sector[..8].copy_from_slice(&build::entry(6, place).to_le_bytes());
+    let steps = [build::Step::Data(build::BAT, sector)];
+    let entry = build::log_entry(vhdx.log_guid, 8, 0, image.len, &steps);
+    image.put(build::LOG, entry);
+    container(
+        "disk.vhdx",
+        image.bytes(),
+        &[(3000, noise(2000, 25)), ((2 << 20) - 3, noise(700, 26))],
+    )
 }
 
 const LOSSES: [Loss; 8] = [
@@ -258,6 +386,8 @@ fn after_a_crash_at_any_step_the_target_is_old_or_new() {
         ("raw", raw_image()),
         ("fixed VHD", fixed_vhd()),
         ("folder", folder()),
+        ("operations", operations()),
+        ("descriptors only", descriptors_only()),
     ] {
         let (runs, faults) = explore_commit(&scenario, Lies::default());
         assert!(faults.is_empty(), "{name}: {faults:#?}");
@@ -266,12 +396,97 @@ fn after_a_crash_at_any_step_the_target_is_old_or_new() {
     }
 }
 
+/// Files of containers that grow, of some MiB each: one crash, wherever and however, in both directions.
+#[test]
+fn after_a_crash_a_container_that_grew_is_old_or_new() {
+    for (name, scenario) in [("dynamic VHD", dynamic_vhd()), ("VHDX", dynamic_vhdx())] {
+        let done = Machine::new(&scenario.old);
+        scenario.commit(&done).unwrap();
+        let commit = |machine: &Machine| scenario.commit(machine);
+        let directions: [(&Machine, &dyn Fn(&Machine) -> Result<()>, _, _, _); 2] = [
+            (
+                &Machine::new(&scenario.old),
+                &commit,
+                &scenario.old,
+                &scenario.new,
+                FIRST,
+            ),
+            (&done, &undo_first, &scenario.new, &scenario.old, SECOND),
+        ];
+        for (start, action, old, new, id) in directions {
+            let whole = start.fork();
+            whole.crash(Loss::Nothing);
+            action(&whole).unwrap();
+            let steps = whole.steps();
+            settled(&whole, old, new, id).unwrap();
+            assert!(whole.files() == *new, "{name}");
+            let mut lengths = std::collections::BTreeSet::new();
+            for stop in 0..steps {
+                for loss in LOSSES {
+                    let cut = start.fork();
+                    cut.crash(Loss::Nothing);
+                    cut.stop_after(stop);
+                    assert!(action(&cut).is_err(), "step {stop} was not cut off");
+                    cut.crash(loss);
+                    lengths.extend(cut.files().values().map(Vec::len));
+                    let place = format!("{name}, stopped at {stop} of {steps}, {loss:?}");
+                    recover_all(&cut).unwrap_or_else(|error| panic!("{place}: {error}"));
+                    if let Err(fault) = settled(&cut, old, new, id) {
+                        panic!("{place}: {fault}");
+                    }
+                }
+            }
+            eprintln!("{name}: {} crashes, lengths {lengths:?}", steps * 8);
+            assert!(steps > 8 && lengths.len() > 1);
+        }
+    }
+}
+
+/// A host such as ntfs-3g, whose rename can leave both names.
+#[test]
+fn after_a_crash_between_two_names_the_target_is_old_or_new() {
+    let scenario = operations();
+    let start = Machine::new(&scenario.old);
+    start.rename_in_two();
+    let both = std::cell::Cell::new(0);
+    let action = |machine: &Machine| scenario.commit(machine);
+    let (runs, faults) = explore(&start, &action, (&scenario.old, &scenario.new), FIRST);
+    assert!(faults.is_empty(), "{faults:#?}");
+    scenario.commit(&start).unwrap();
+    let (more, faults) = explore(&start, &undo_first, (&scenario.new, &scenario.old), SECOND);
+    assert!(faults.is_empty(), "{faults:#?}");
+    eprintln!("{runs} crashes while committing, {more} while undoing");
+
+    // That there were such states is not taken for granted.
+    for stop in 0.. {
+        let machine = Machine::new(&scenario.old);
+        machine.rename_in_two();
+        machine.stop_after(stop);
+        if scenario.commit(&machine).is_ok() {
+            break;
+        }
+        machine.crash(Loss::Nothing);
+        let names = |a: &str, b: &str| {
+            let files = machine.files();
+            files.contains_key(Path::new(a)) && files.contains_key(Path::new(b))
+        };
+        if names("config/SYSTEM", "config2/SYSTEM")
+            || names("Store/Download/x", "Store.old/Download.old/x")
+        {
+            both.set(both.get() + 1);
+        }
+    }
+    assert!(both.get() > 0);
+}
+
 #[test]
 fn after_a_crash_at_any_step_of_an_undo_the_target_is_old_or_new() {
     for (name, scenario) in [
         ("raw", raw_image()),
         ("fixed VHD", fixed_vhd()),
         ("folder", folder()),
+        ("operations", operations()),
+        ("descriptors only", descriptors_only()),
     ] {
         let (runs, faults) = explore_undo(&scenario);
         assert!(faults.is_empty(), "{name}: {faults:#?}");
@@ -297,14 +512,16 @@ fn the_simulation_notices_each_sync_that_is_left_out() {
             ..Lies::default()
         },
     ] {
-        let (_, faults) = explore_commit(&raw_image(), lies);
-        assert!(!faults.is_empty(), "{lies:?} went unnoticed");
+        for scenario in [raw_image(), descriptors_only()] {
+            let (_, faults) = explore_commit(&scenario, lies);
+            assert!(!faults.is_empty(), "{lies:?} went unnoticed");
+        }
     }
 }
 
 #[test]
 fn no_byte_goes_in_place_before_the_journal_is_durable() {
-    for scenario in [raw_image(), fixed_vhd(), folder()] {
+    for scenario in [raw_image(), fixed_vhd(), folder(), operations()] {
         let machine = Machine::new(&scenario.old);
         scenario.commit(&machine).unwrap();
         undo_first(&machine).unwrap();
@@ -384,7 +601,7 @@ fn nothing_is_begun_while_an_operation_is_interrupted() {
     let error = commit(
         &machine.dir().unwrap(),
         header(SECOND),
-        &scenario.patches,
+        &scenario.changes,
         &mut machine.target(),
         &mut |_| {},
     )
@@ -450,6 +667,123 @@ fn a_full_journal_folder_leaves_nothing_behind() {
     assert!(machine.journal_names().is_empty());
 }
 
+/// What the host has been made to do so far is taken back too, and no later start is needed.
+#[test]
+fn a_descriptor_that_the_host_does_not_keep_is_taken_back_at_once() {
+    let scenario = operations();
+    let machine = Machine::new(&scenario.old);
+    machine.alter_descriptor(b"download");
+    let error = scenario.commit(&machine).unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    let message = error.to_string();
+    assert!(message.contains("was taken back"), "{message}");
+    assert!(
+        message.contains("Store/Download") && message.contains("9 bytes instead of 8"),
+        "{message}"
+    );
+    assert!(
+        message.contains("from byte 8 on: 00 instead of nothing more"),
+        "{message}"
+    );
+    assert!(error.hint().unwrap().contains("disk itself"), "{error}");
+    settled(&machine, &scenario.old, &scenario.new, FIRST).unwrap();
+    assert_eq!(machine.files(), scenario.old);
+
+    // The last operation of all fails.
+    let machine = Machine::new(&scenario.old);
+    machine.refuse_descriptor(b"x");
+    let error = scenario.commit(&machine).unwrap_err();
+    assert_eq!(error.kind(), Kind::Io);
+    settled(&machine, &scenario.old, &scenario.new, FIRST).unwrap();
+}
+
+/// It could not be taken back later: that must come out before the first one is replaced.
+#[test]
+fn a_descriptor_that_the_host_would_not_take_back_is_not_replaced() {
+    let scenario = descriptors_only();
+    for alter in [false, true] {
+        let machine = Machine::new(&scenario.old);
+        match alter {
+            true => machine.alter_descriptor(b"other"),
+            false => machine.refuse_descriptor(b"other"),
+        }
+        let before = machine.steps();
+        let error = scenario.commit(&machine).unwrap_err();
+        assert!(
+            error.to_string().contains("could not be restored later"),
+            "{error}"
+        );
+        assert!(machine.steps() - before < 12, "{}", machine.steps());
+        if !alter {
+            settled(&machine, &scenario.old, &scenario.new, FIRST).unwrap();
+        }
+    }
+}
+
+#[test]
+fn names_and_descriptors_that_no_crash_explains_are_refused_and_left_alone() {
+    let scenario = operations();
+    // Cut off after the second descriptor.
+    let cut = |steps| {
+        let machine = Machine::new(&scenario.old);
+        machine.stop_after(steps);
+        scenario.commit(&machine).unwrap_err();
+        machine.crash(Loss::Nothing);
+        machine
+    };
+    let machine = cut(13);
+    assert!(machine.files() != scenario.old);
+    machine.overwrite_descriptor(Path::new("config/SYSTEM"), b"foreign");
+    let found = machine.files();
+    let error = recover_all(&machine).unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(
+        error
+            .to_string()
+            .contains("the permissions of config/SYSTEM"),
+        "{error}"
+    );
+    assert_eq!(machine.files(), found);
+
+    // Before anything is written: changed since it was read.
+    let machine = Machine::new(&scenario.old);
+    machine.overwrite_descriptor(Path::new("Store/Download/x"), b"foreign");
+    let found = machine.files();
+    let error = scenario.commit(&machine).unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(
+        error.to_string().contains("changed since it was read"),
+        "{error}"
+    );
+    assert_eq!(machine.files(), found);
+    assert!(machine.journal_names().is_empty());
+
+    // Undo: the old name is taken, the new one is gone, the descriptor is another.
+    let done = || {
+        let machine = Machine::new(&scenario.old);
+        scenario.commit(&machine).unwrap();
+        machine
+    };
+    let machine = done();
+    machine.overwrite_descriptor(Path::new("config2"), b"foreign");
+    let error = undo_first(&machine).unwrap_err();
+    assert!(
+        error.to_string().contains("the permissions of config2"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("--revert"), "{error}");
+    let machine = done();
+    machine.make(Path::new("Store"));
+    let found = machine.files();
+    let error = undo_first(&machine).unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(
+        error.to_string().contains("Store.old and Store both exist"),
+        "{error}"
+    );
+    assert_eq!(machine.files(), found);
+}
+
 /// The same over the device layer's own test disk, through the target that images and block devices use.
 /// A sector that the disk garbled, neither old nor new, is refused and left as it is.
 #[test]
@@ -460,7 +794,7 @@ fn the_test_disk_of_the_device_layer_is_recovered_too() {
     let run = |machine: &Machine, disk: &Arc<FaultDevice>| {
         let target = &mut DeviceTarget::new(disk.clone(), "/nonexistent/disk.raw");
         let dir = machine.dir().unwrap();
-        commit(&dir, header(FIRST), &scenario.patches, target, &mut |_| {}).map(drop)
+        commit(&dir, header(FIRST), &scenario.changes, target, &mut |_| {}).map(drop)
     };
     let whole = Arc::new(FaultDevice::new(old.clone(), 512));
     run(&Machine::new(&Files::new()), &whole).unwrap();
@@ -519,7 +853,7 @@ fn the_test_disk_of_the_device_layer_is_recovered_too() {
     assert!(recovered > 200 && refused > 20);
 }
 
-fn any_scenario() -> impl Strategy<Value = Scenario> {
+fn any_patches() -> impl Strategy<Value = Scenario> {
     let file = (0_usize..3000, 0_usize..3000, any::<bool>(), any::<u64>());
     let spans = prop::collection::vec((0_usize..900, 1_usize..1200), 0..5);
     prop::collection::vec((file, spans), 1..4).prop_filter_map("changes something", |files| {
@@ -546,9 +880,54 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
             let content = noise(length, seed).iter().map(|byte| byte & 3).collect();
             parts.push((["a", "b", "c"][index], content, after, changes));
         }
-        let scenario = Scenario::new(parts);
-        (scenario.old != scenario.new).then_some(scenario)
+        Some(Scenario::new(parts))
     })
+}
+
+/// Patches as above, in folders, with descriptors and renames on top.
+fn any_scenario() -> impl Strategy<Value = (Scenario, bool)> {
+    let operations = prop::collection::vec((any::<bool>(), any::<bool>()), 7);
+    (any_patches(), operations, any::<bool>()).prop_filter_map(
+        "changes something",
+        |(mut scenario, operations, in_two)| {
+            const PLACES: [&str; 7] = ["d/e/a", "d/e/b", "d/e/c", "d/e", "d/f", "d", "g"];
+            let inner = |files: Files| -> Files {
+                let place = |path: PathBuf| Path::new("d/e").join(path);
+                files
+                    .into_iter()
+                    .map(|(path, bytes)| (place(path), bytes))
+                    .collect()
+            };
+            scenario.old = inner(scenario.old);
+            scenario.new = inner(scenario.new);
+            for patch in &mut scenario.changes.patches {
+                patch.file = Path::new("d/e").join(&patch.file);
+            }
+            let there: Vec<&str> = PLACES
+                .into_iter()
+                .filter(|place| {
+                    !place.starts_with("d/e/") || scenario.old.contains_key(Path::new(place))
+                })
+                .collect();
+            for (place, (secured, _)) in there.iter().zip(&operations) {
+                if *secured {
+                    scenario = scenario.secured(place, b"old", place.as_bytes());
+                } else {
+                    // Present on both sides, so that there is something to rename.
+                    let path = PathBuf::from(format!("{place}{SECURITY}"));
+                    scenario.old.insert(path.clone(), b"kept".to_vec());
+                    scenario.new.insert(path, b"kept".to_vec());
+                }
+            }
+            for (place, (_, renamed)) in there.iter().zip(&operations) {
+                if *renamed {
+                    let name = Path::new(place).file_name().unwrap().to_str().unwrap();
+                    scenario = scenario.renamed(place, &format!("{name}.new"));
+                }
+            }
+            (scenario.old != scenario.new).then_some((scenario, in_two))
+        },
+    )
 }
 
 proptest! {
@@ -556,10 +935,17 @@ proptest! {
 
     #[test]
     fn any_patches_cut_off_anywhere_leave_old_or_new(
-        scenario in any_scenario(),
+        (scenario, in_two) in any_scenario(),
         stops in prop::collection::vec((any::<u64>(), any::<u64>()), 8),
     ) {
-        let machine = Machine::new(&scenario.old);
+        let start = || {
+            let machine = Machine::new(&scenario.old);
+            if in_two {
+                machine.rename_in_two();
+            }
+            machine
+        };
+        let machine = start();
         scenario.commit(&machine).unwrap();
         prop_assert_eq!(machine.files(), scenario.new.clone());
         let steps = machine.steps();
@@ -570,7 +956,7 @@ proptest! {
         let undo_steps = undone.steps();
 
         for (stop, seed) in stops {
-            let cut = Machine::new(&scenario.old);
+            let cut = start();
             cut.stop_after(stop % steps);
             prop_assert!(scenario.commit(&cut).is_err());
             cut.crash(Loss::Some(seed));

@@ -10,13 +10,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use coldfix::commit::{
     DeviceTarget, FolderTarget, JournalDir, LockedDir, OperationHeader, Outcome, Stage, Status,
     Target, TargetFile, TargetIdentity, TargetKind, commit, recover, undo,
 };
-use coldfix::device::{Change, Device, Patch};
+use coldfix::device::{Change, ChangeSet, Device, Patch};
 use coldfix::error::{Error, Kind, Result};
 use sha2::{Digest, Sha256};
 
@@ -47,6 +48,10 @@ impl Device for Image {
 fn image_target(path: &Path) -> DeviceTarget {
     let file = File::options().read(true).write(true).open(path).unwrap();
     DeviceTarget::new(Arc::new(Image(file)), path)
+}
+
+fn set(patches: &[Patch]) -> ChangeSet {
+    ChangeSet::from(patches.to_vec())
 }
 
 /// A folder with an image of 64 KiB and a journal folder beside it.
@@ -109,6 +114,7 @@ impl Bench {
             path: self.image().to_str().unwrap().into(),
             container: "raw".into(),
             len: 65_536,
+            len_after: None,
             disk_id: Some("disk one".into()),
             kind: TargetKind::Image,
         }
@@ -147,7 +153,7 @@ impl Bench {
         let dir = self.locked();
         let patches = self.patch(changes);
         let target = &mut image_target(&self.image());
-        commit(&dir, self.header(&dir), &patches, target, &mut |_| {}).map(|done| done.id)
+        commit(&dir, self.header(&dir), &set(&patches), target, &mut |_| {}).map(|done| done.id)
     }
 
     fn undo(&self, id: &str) -> Result<String> {
@@ -245,7 +251,7 @@ fn ids_sort_by_age_even_when_the_clock_does_not() {
     let patches = bench.patch(&[(0, b"x")]);
     let error = bench.refuses(Kind::Refused, || {
         let target = &mut image_target(&bench.image());
-        commit(&dir, header, &patches, target, &mut |_| {}).map(drop)
+        commit(&dir, header, &set(&patches), target, &mut |_| {}).map(drop)
     });
     assert!(error.to_string().contains("not later"), "{error}");
 }
@@ -292,7 +298,14 @@ fn a_target_that_changed_since_it_was_read_is_refused_with_the_ranges() {
     image.write_all_at(b"!", 2600).unwrap();
     let error = bench.refuses(Kind::Refused, || {
         let target = &mut image_target(&bench.image());
-        commit(&dir, bench.header(&dir), &patches, target, &mut |_| {}).map(drop)
+        commit(
+            &dir,
+            bench.header(&dir),
+            &set(&patches),
+            target,
+            &mut |_| {},
+        )
+        .map(drop)
     });
     let message = error.to_string();
     assert!(message.contains("changed since it was read"), "{message}");
@@ -309,7 +322,14 @@ fn unsound_patches_are_refused() {
         spoil(&mut patches);
         bench.refuses(Kind::Refused, || {
             let target = &mut image_target(&bench.image());
-            commit(&dir, bench.header(&dir), &patches, target, &mut |_| {}).map(drop)
+            commit(
+                &dir,
+                bench.header(&dir),
+                &set(&patches),
+                target,
+                &mut |_| {},
+            )
+            .map(drop)
         });
     };
     spoil(&|patches| patches.clear());
@@ -330,7 +350,14 @@ fn unsound_patches_are_refused() {
         let mut patches = sound.clone();
         patches[0].after_len = 70_000;
         let target = &mut image_target(&bench.image());
-        commit(&dir, bench.header(&dir), &patches, target, &mut |_| {}).unwrap_err()
+        commit(
+            &dir,
+            bench.header(&dir),
+            &set(&patches),
+            target,
+            &mut |_| {},
+        )
+        .unwrap_err()
     };
     assert_eq!(error.kind(), Kind::Refused);
     assert_eq!(bench.statuses(), [Status::TakenBack]);
@@ -612,7 +639,7 @@ fn progress_runs_through_the_stages_in_order() {
     commit(
         &dir,
         bench.header(&dir),
-        &patches,
+        &set(&patches),
         target,
         &mut |progress| {
             assert!(progress.done <= progress.total);
@@ -632,6 +659,116 @@ fn progress_runs_through_the_stages_in_order() {
             Stage::ReadingBack
         ]
     );
+}
+
+/// An image that counts what is asked of it, and cannot read one byte.
+#[derive(Debug)]
+struct Watched {
+    image: Image,
+    reads: AtomicU64,
+    forgotten: AtomicU64,
+    bad: Option<u64>,
+}
+
+impl Device for Watched {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+    fn sector_size(&self) -> u32 {
+        512
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let range = offset..offset + buffer.len() as u64;
+        if self.bad.is_some_and(|bad| range.contains(&bad)) {
+            return Err(Error::io("reading")(std::io::Error::other("bad sector")));
+        }
+        self.image.read_at(offset, buffer)
+    }
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.image.write_at(offset, data)
+    }
+    fn flush(&self) -> Result<()> {
+        self.image.flush()
+    }
+    fn forget_cached(&self, _offset: u64, _len: u64) {
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Ten thousand sectors, each with a gap of 1.5 KiB behind it.
+fn scattered(bench: &Bench) -> Vec<Patch> {
+    let len = 10_000 * 2048;
+    fs::write(bench.image(), vec![0; len as usize]).unwrap();
+    let zeros = vec![0; 512];
+    vec![Patch {
+        file: bench.image(),
+        before_len: len,
+        after_len: len,
+        changes: (0..10_000)
+            .map(|index| Change {
+                offset: index * 2048,
+                before: zeros.clone(),
+                after: vec![index as u8 | 1; 512],
+            })
+            .collect(),
+    }]
+}
+
+fn watched(bench: &Bench, bad: Option<u64>) -> Arc<Watched> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(bench.image())
+        .unwrap();
+    Arc::new(Watched {
+        image: Image(file),
+        reads: AtomicU64::new(0),
+        forgotten: AtomicU64::new(0),
+        bad,
+    })
+}
+
+/// A disk that seeks takes ten milliseconds for each read: ten thousand of them would be two minutes.
+#[test]
+fn scattered_changes_are_read_together() {
+    let bench = Bench::new();
+    let changes = set(&scattered(&bench));
+    let dir = bench.locked();
+    let device = watched(&bench, None);
+    let target = &mut DeviceTarget::new(device.clone(), bench.image());
+    let done = commit(&dir, bench.header(&dir), &changes, target, &mut |_| {}).unwrap();
+    assert_eq!(done.ranges, 10_000);
+    // Once before and once after, in pieces of at most 1 MiB of the 20 MiB.
+    let reads = device.reads.load(Ordering::Relaxed);
+    assert!((2..100).contains(&reads), "{reads}");
+    let forgotten = device.forgotten.load(Ordering::Relaxed);
+    assert!((1..100).contains(&forgotten), "{forgotten}");
+    let content = fs::read(bench.image()).unwrap();
+    for (index, block) in content.chunks(2048).enumerate() {
+        assert_eq!(block[..512], [index as u8 | 1; 512]);
+        assert_eq!(block[512..], [0; 1536]);
+    }
+}
+
+/// The gaps are nobody's business.
+#[test]
+fn what_cannot_be_read_beside_the_changes_does_not_matter() {
+    let bench = Bench::new();
+    let changes = set(&scattered(&bench));
+    let dir = bench.locked();
+    let mut header = bench.header(&dir);
+    header.target.len = 10_000 * 2048;
+    for (bad, refused) in [(5000 * 2048 + 100, true), (5000 * 2048 + 600, false)] {
+        let device = watched(&bench, Some(bad));
+        let target = &mut DeviceTarget::new(device, bench.image());
+        let outcome = commit(&dir, header.clone(), &changes, target, &mut |_| {});
+        if refused {
+            assert_eq!(outcome.unwrap_err().kind(), Kind::Io);
+        } else {
+            outcome.unwrap();
+        }
+    }
 }
 
 /// A mounted folder with a hive and its log.
@@ -689,6 +826,7 @@ fn folder_header(bench: &Bench, dir: &JournalDir, root: &Path) -> OperationHeade
         path: root.to_str().unwrap().into(),
         container: "folder".into(),
         len: 0,
+        len_after: None,
         disk_id: None,
         kind: TargetKind::Folder,
     };
@@ -702,7 +840,7 @@ fn files_of_a_folder_grow_and_shrink_back() {
     let dir = bench.locked();
     let mut target = FolderTarget::new(&root);
     let header = folder_header(&bench, &dir, &root);
-    let done = commit(&dir, header, &patches, &mut target, &mut |_| {}).unwrap();
+    let done = commit(&dir, header, &set(&patches), &mut target, &mut |_| {}).unwrap();
     assert_eq!((done.ranges, done.bytes), (4, 544));
 
     let mut expected = vec![1; 5000];
@@ -761,6 +899,11 @@ fn a_folder_target_stays_in_its_folder() {
         kind(Path::new("Windows/System32/config/SOFTWARE")),
         Kind::Refused
     );
+    std::os::unix::fs::symlink("config", root.join("Windows/System32/inside")).unwrap();
+    for link in ["inside/SYSTEM", "config/SOFTWARE"] {
+        let path = Path::new("Windows/System32").join(link);
+        assert_eq!(kind(&path), Kind::Refused, "{link}");
+    }
     assert_eq!(kind(Path::new("Windows/System32/config/none")), Kind::Io);
     assert_ne!(
         kind(Path::new("Windows/System32/config/SAM")),

@@ -11,6 +11,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 #![cfg(unix)]
 
+mod mounted_support;
 mod support;
 
 use std::ffi::OsStr;
@@ -18,16 +19,13 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use coldfix::commit::{
-    FolderTarget, JournalDir, LockedDir, OperationHeader, TargetIdentity, TargetKind, commit, undo,
-};
-use coldfix::error::{Error, Kind};
+use coldfix::error::Kind;
 use coldfix::volume::mounted::MountedFolder;
 use coldfix::volume::{EntryKind, Volume as _};
+use mounted_support::{Mount, alone, assert_refused, commit_all, ntfs_image, undo_one};
 use tempfile::TempDir;
 
 const CONFIG: &str = "Windows/System32/config";
@@ -51,12 +49,6 @@ fn open(folder: &TempDir) -> MountedFolder {
     MountedFolder::open(folder.path()).unwrap()
 }
 
-fn assert_refused(error: &Error, kind: Kind, says: &str) {
-    assert_eq!(error.kind(), kind, "{error}");
-    assert!(error.to_string().contains(says), "{error}");
-    assert!(error.hint().is_some_and(|hint| !hint.is_empty()), "{error}");
-}
-
 /// Fails the test, and does not hang with it, when `job` takes too long.
 fn within_seconds<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
@@ -64,13 +56,6 @@ fn within_seconds<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -
     receiver
         .recv_timeout(Duration::from_secs(20))
         .expect("it hangs or has panicked")
-}
-
-/// A child process holds its parent's file locks from fork to exec. So tests that start one, and tests that
-/// lock a journal folder, run one after the other.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // --- names
@@ -445,41 +430,6 @@ fn a_file_that_changed_since_it_was_read_is_refused() {
     assert_eq!(volume.patches().unwrap_err().kind(), Kind::Io);
 }
 
-fn header(root: &Path, dir: &LockedDir) -> OperationHeader {
-    OperationHeader {
-        id: dir
-            .new_id("2026-01-31T10:15:00Z".parse().unwrap(), 0x0123_abcd)
-            .unwrap(),
-        started: "2026-01-31T10:15:00Z".into(),
-        tool_version: "0.1.0".into(),
-        command: "coldfix repair folder".into(),
-        target: TargetIdentity {
-            path: root.to_str().unwrap().into(),
-            container: "folder".into(),
-            len: 0,
-            disk_id: None,
-            kind: TargetKind::Folder,
-        },
-        edits: vec![],
-        undoes: None,
-    }
-}
-
-/// Writes what the volume has to write below `root`; the operation's id.
-fn commit_all(volume: &MountedFolder, root: &Path, journals: &Path) -> String {
-    let dir = JournalDir::open(journals.join("journal")).lock().unwrap();
-    let patches = volume.patches().unwrap();
-    let target = &mut FolderTarget::new(root);
-    let done = commit(&dir, header(root, &dir), &patches, target, &mut |_| {});
-    done.unwrap().id
-}
-
-fn undo_one(root: &Path, journals: &Path, id: &str) {
-    let dir = JournalDir::open(journals.join("journal")).lock().unwrap();
-    let target = &mut FolderTarget::new(root);
-    undo(&dir, id, header(root, &dir), target, &mut |_| {}).unwrap();
-}
-
 /// Commits, lets `check` look at it, and undoes it.
 fn apply_and_undo(volume: &MountedFolder, root: &Path, check: impl FnOnce()) {
     let journals = support::temporary();
@@ -589,73 +539,6 @@ fn hibernation() {
     assert!(open(&folder).state().hibernated);
 }
 
-/// A mount that goes away with the value.
-struct Mount {
-    at: PathBuf,
-    /// A FUSE driver, which writes on until it ends.
-    driver: Option<Child>,
-}
-
-impl Mount {
-    /// None, and counted, where mounting is not allowed.
-    fn with(options: &[&str], at: &Path) -> Option<Mount> {
-        let output = support::program("mount")
-            .args(options)
-            .arg(at)
-            .output()
-            .unwrap();
-        if !output.status.success() {
-            support::skip("the right to mount");
-            return None;
-        }
-        Some(Mount {
-            at: at.to_owned(),
-            driver: None,
-        })
-    }
-
-    /// Mounts an image with `driver` of ntfs-3g. None, and counted, without the driver or FUSE.
-    fn ntfs(driver: &str, options: &str, image: &Path, at: &Path) -> Option<Mount> {
-        if !support::require(driver) {
-            return None;
-        }
-        let fuse = File::options().read(true).write(true).open("/dev/fuse");
-        if fuse.is_err() {
-            support::skip("/dev/fuse, to mount NTFS");
-            return None;
-        }
-        fs::create_dir_all(at).unwrap();
-        let device = fs::metadata(at).unwrap().dev();
-        let mut child = support::program(driver)
-            .args(["-o", &format!("no_detach,{options}")])
-            .args([image, at])
-            .spawn()
-            .unwrap();
-        for _ in 0..200 {
-            if fs::metadata(at).is_ok_and(|now| now.dev() != device) {
-                return Some(Mount {
-                    at: at.to_owned(),
-                    driver: Some(child),
-                });
-            }
-            assert!(child.try_wait().unwrap().is_none(), "{driver} ended");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = child.kill();
-        panic!("{driver} does not mount");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let unmounted = support::program("umount").arg(&self.at).status();
-        assert!(unmounted.unwrap().success() || std::thread::panicking());
-        if let Some(driver) = &mut self.driver {
-            driver.wait().unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_folder_mounted_read_only_is_read_and_not_written() {
     let _turn = alone();
@@ -707,22 +590,6 @@ fn a_read_only_mount_below_the_root_is_noticed() {
 }
 
 // --- ntfs-3g
-
-/// An NTFS image of 16 MiB. None, and counted, without mkntfs.
-fn ntfs_image(place: &Path) -> Option<PathBuf> {
-    if !support::require("mkntfs") || !support::require("ntfscat") {
-        return None;
-    }
-    let image = place.join("volume.ntfs");
-    File::create(&image).unwrap().set_len(16 << 20).unwrap();
-    support::run(
-        support::program("mkntfs")
-            .args(["-q", "-Q", "-F", "-L", "Windows", "-p", "0"])
-            .args(["-H", "255", "-S", "63"])
-            .arg(&image),
-    );
-    Some(image)
-}
 
 /// An image whose SYSTEM is `content(20_000)`, and where to mount it. None, and counted, without ntfs-3g.
 fn ntfs_with_system(place: &Path) -> Option<(PathBuf, PathBuf)> {

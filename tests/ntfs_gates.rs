@@ -41,8 +41,17 @@ fn stopped(image: Vec<u8>) -> (NtfsVolume, Error) {
     let content = volume.read(SMALL, 1000).unwrap();
     assert_eq!(content.len(), 100);
     let error = volume.check_writable().unwrap_err();
-    let same = volume.replace(SMALL, &[0; 100]).unwrap_err();
-    assert_eq!(same.to_string(), error.to_string());
+    for same in [
+        volume.replace(SMALL, &[0; 100]),
+        volume.replace(SMALL, &[0; 10_000]),
+        volume.create_directory("new", &[], 0),
+        volume.create_file("new", b"", &[], 0),
+        volume.remove(SMALL, 0),
+        volume.rename(SMALL, "new", 0),
+        volume.set_security(&[], &[SMALL], 0),
+    ] {
+        assert_eq!(same.unwrap_err().to_string(), error.to_string());
+    }
     assert!(device.contents() == image);
     (volume, error)
 }

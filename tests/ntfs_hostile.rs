@@ -16,6 +16,7 @@ use coldfix::device::overlay::Overlay;
 use coldfix::device::slice::Slice;
 use coldfix::device::{Device, SharedDevice};
 use coldfix::error::Kind;
+use coldfix::security::sddl;
 use coldfix::volume::ntfs::NtfsVolume;
 use coldfix::volume::{EntryKind, Volume};
 use ntfs_support::*;
@@ -60,8 +61,42 @@ fn exercise(device: SharedDevice) -> (usize, usize) {
             if let Ok(mut content) = content {
                 content.push(1);
                 count(volume.replace(&path, &content).is_ok());
+                // By some clusters, now and then.
+                if seen % 4 == 0 {
+                    content.resize(content.len() + 5000, 2);
+                    count(volume.replace(&path, &content).is_ok());
+                }
             }
         }
+    }
+    let descriptor = sddl::parse("O:BAG:SYD:PAI(A;OICI;FA;;;BA)", None).unwrap();
+    let descriptor = descriptor.to_bytes().unwrap();
+    for folder in ["", "many", "Windows/System32"] {
+        let path = |name: &str| format!("{folder}/{name}");
+        count(
+            volume
+                .create_directory(&path("new"), &descriptor, 1)
+                .is_ok(),
+        );
+        for content in [&[][..], &[1; 700], &[2; 3000]] {
+            let path = path(&format!("new/{}", content.len()));
+            count(volume.create_file(&path, content, &descriptor, 2).is_ok());
+            count(volume.rename(&path, "another name", 3).is_ok());
+        }
+        let paths = [folder, &path("new")];
+        count(volume.set_security(&descriptor, &paths, 4).is_ok());
+        count(volume.remove(&path("new/another name"), 5).is_ok());
+        count(volume.remove(&path("new"), 6).is_ok());
+    }
+    for number in [2, 3, 30, 31, 58] {
+        let path = format!("many/file with the number {number}");
+        // Long enough that blocks are split, short enough that they are emptied again.
+        let long = format!("{number}").repeat(60);
+        count(volume.rename(&path, &long, 8).is_ok());
+        count(volume.rename(&format!("many/{long}"), "z", 9).is_ok());
+    }
+    for path in ["many/file with the number 1", "linked", "case"] {
+        count(volume.remove(path, 7).is_ok());
     }
     (good, bad)
 }

@@ -343,7 +343,9 @@ fn surgical(facts: &Facts<'_>, keys: &Keys) -> Result<Proposal> {
             "{other} belongs to another machine's GUID and is left alone"
         ));
     }
-    proposal.edits.extend(Edit::set_security(wanted));
+    // One edit for each, so that each shows what it was and what it becomes.
+    let one = |wanted| Edit::set_security([wanted]);
+    proposal.edits.extend(wanted.into_iter().filter_map(one));
     Ok(proposal)
 }
 

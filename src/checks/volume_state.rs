@@ -2,6 +2,7 @@
 //! The state in which Windows left its volume.
 
 use super::{Check, Evidence, EvidenceKind, Facts, Finding, Severity};
+use crate::volume::JournalVerdict;
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/windows-server/administration/windows-commands/fsutil-dirty",
@@ -11,7 +12,7 @@ const SOURCE: &[&str] = &[
 pub(super) const CHECK: Check = Check {
     id: "volume",
     title: "Windows left its volume in order",
-    explanation: "A volume that is hibernated, or was shut down with fast start-up, must not be written: Windows resumes from memory that does not know of the change. A journal that is not clean is normal after a power-off; it is reported, and a repair is refused while it is so. A volume marked dirty will be checked by Windows at its next start.",
+    explanation: "A volume that is hibernated, or was shut down with fast start-up, must not be written: Windows resumes from memory that does not know of the change. A journal that is not clean is normal after a power-off. Where nothing waits in it, a repair closes it; where changes wait, only contents that they do not concern are overwritten; where it cannot be told, nothing is changed. A volume marked dirty will be checked by Windows at its next start.",
     source: SOURCE,
     run,
 };
@@ -49,14 +50,15 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             "none",
         ));
     }
-    if let Some(journal) = &state.unclean_journal {
+    if let (Some(journal), Some(how)) = (&state.journal, &state.unclean_journal) {
+        let (title, cause) = journal_words(journal.verdict);
         findings.push(finding(
             "volume.journal",
-            "The volume's journal is not clean",
+            title,
             Severity::Notice,
-            "As after a power-off. Windows deals with it at its next start; the evidence says whether changes to files and folders still wait in it. A repair is refused while it is so.",
+            cause,
             "$LogFile",
-            journal,
+            how,
             "a journal that was closed",
         ));
     }
@@ -72,4 +74,22 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Title and cause of the finding about a journal that is not clean.
+fn journal_words(verdict: JournalVerdict) -> (&'static str, &'static str) {
+    match verdict {
+        JournalVerdict::Clean | JournalVerdict::Idle => (
+            "The volume's journal was left open",
+            "As after a power-off in a quiet moment: nothing waits in it. It will be closed by the repair, as Windows does when it shuts down.",
+        ),
+        JournalVerdict::Pending => (
+            "Changes wait in the volume's journal",
+            "As after a power-off: changes to files, folders or permissions were not on the disk yet, and Windows carries them out at its next start. Until then a repair can overwrite only files that they do not concern, without changing their length; making, renaming, removing and growing files and changing permissions is refused. To go on, let Windows finish: start it once and shut it down fully, or attach the disk to a Windows computer. If that is impossible, --discard-journal throws the waiting changes away and lets Windows check the volume at its next start.",
+        ),
+        JournalVerdict::Refused => (
+            "The volume's journal cannot be analysed",
+            "It is not known what waits in it, so that every change to the volume is refused. To go on, let Windows deal with it: start it once and shut it down fully, or attach the disk to a Windows computer and run chkdsk. If that is impossible, --discard-journal throws the journal away and lets Windows check the volume at its next start.",
+        ),
+    }
 }

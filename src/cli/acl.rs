@@ -10,16 +10,14 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::operation::Session;
+use super::operation::{self, Session};
 use super::output::{Output, warn, write_file};
 use super::{Common, FINDINGS, HEALTHY, Writing};
-use crate::device::Access;
 use crate::error::{Error, Result};
 use crate::permissions::{self, Change, TreeChange};
 use crate::report::text;
 use crate::security::change::{self, Grant};
 use crate::security::{Descriptor, saved};
-use crate::target::Target;
 use crate::volume::EntryKind;
 use crate::windows::Installation;
 
@@ -187,7 +185,7 @@ fn spelt(installation: &Installation, path: &str) -> Result<String> {
 }
 
 fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&show.place.target, Access::Read)?;
+    let target = operation::look(&show.place.target, None)?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &show.place.path)?;
     let listed = permissions::list(installation.volume.as_ref(), &path, show.recursive)?;
@@ -197,11 +195,12 @@ fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result
             .iter()
             .map(|listed| Object::new(listed, &names))
             .collect();
+        let failed = objects.iter().any(|object| object.error.is_some());
         output.json(&ShowReport {
             schema: "coldfix.permissions/1",
             objects,
         })?;
-        return Ok(HEALTHY);
+        return Ok(if failed { FINDINGS } else { HEALTHY });
     }
     let mut bytes = Vec::new();
     let mut failed = 0;
@@ -209,16 +208,18 @@ fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result
         use std::io::Write;
         for listed in &listed {
             let path = crate::edit::windows_path(&listed.entry.path);
-            let text = permissions::sddl(&listed.descriptor).unwrap_or_else(|| {
+            let text = match &listed.descriptor {
+                Ok(found) => permissions::sddl(found).ok_or("(no text form)"),
+                Err(why) => Err(why.as_str()),
+            };
+            let text = text.unwrap_or_else(|why| {
                 failed += 1;
-                "(no text form)".to_owned()
+                why.to_owned()
             });
             writeln!(bytes, "{path} {text}")?;
         }
     } else {
-        let lines = listed
-            .iter()
-            .map(|listed| (listed.entry.path.as_str(), &*listed.descriptor));
+        let lines = listed.iter().map(permissions::Listed::line);
         failed = permissions::write_listing(lines, &names, &mut bytes)?;
     }
     output.bytes(&bytes)?;
@@ -258,10 +259,15 @@ impl Object {
             owner_name: None,
             group: None,
             entries: Vec::new(),
-            sddl: permissions::sddl(&listed.descriptor),
+            sddl: None,
             error: None,
         };
-        match Descriptor::parse(&listed.descriptor) {
+        let read = listed.descriptor.as_ref().map_err(String::clone);
+        let read = read.and_then(|bytes| {
+            object.sddl = permissions::sddl(bytes);
+            Descriptor::parse(bytes).map_err(|error| error.to_string())
+        });
+        match read {
             Ok(read) => {
                 object.owner = read.owner.as_ref().map(ToString::to_string);
                 let name = read.owner.as_ref().and_then(|owner| names.name(owner));
@@ -269,7 +275,7 @@ impl Object {
                 object.group = read.group.as_ref().map(ToString::to_string);
                 object.entries = crate::security::display::entries(&read, names);
             }
-            Err(error) => object.error = Some(error.to_string()),
+            Err(error) => object.error = Some(error),
         }
         object
     }
@@ -358,7 +364,7 @@ fn run_grant(common: &Common, grant: &GrantArguments, output: &mut Output) -> an
 }
 
 fn run_save(common: &Common, save: &Save, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&save.place.target, Access::Read)?;
+    let target = operation::look(&save.place.target, None)?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &save.place.path)?;
     if path.is_empty() {

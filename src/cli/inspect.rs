@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::HEALTHY;
-use super::operation::interrupted_note;
+use super::operation::{interrupted_note, look};
 use super::output::Output;
-use crate::device::Access;
 use crate::edit::HiveName;
 use crate::report::{PartitionReport, Report, text};
-use crate::target::Target;
-use crate::volume::State;
+use crate::volume::{JournalState, JournalVerdict, State, TransactionState};
 use crate::windows::Installation;
 use crate::windows::value::printable;
 
@@ -46,7 +44,7 @@ struct HiveReport {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&arguments.target, Access::Read)?;
+    let target = look(&arguments.target, None)?;
     let mut report = Report::new(&target);
     report.notes.extend(interrupted_note(&target));
     let mut hives = Vec::new();
@@ -213,8 +211,66 @@ fn print_state(state: &State) -> String {
     if state.hibernated {
         out.push_str("  hibernated, or shut down with fast start-up: nothing may be written\n");
     }
-    if let Some(journal) = &state.unclean_journal {
-        out.push_str(&format!("  journal ($LogFile) not clean: {journal}\n"));
+    if let Some(journal) = &state.journal {
+        out.push_str(&print_journal(journal));
+    }
+    out
+}
+
+/// What is in the journal, and what that means for a repair.
+fn print_journal(journal: &JournalState) -> String {
+    /// How many transactions and files are listed; JSON has more.
+    const LISTED: usize = 20;
+    const NOTHING: &str = "nothing can be changed, unless it is discarded";
+    let (verdict, meaning) = match journal.verdict {
+        JournalVerdict::Clean => ("clean", None),
+        JournalVerdict::Idle => ("idle", Some("the first change closes it")),
+        JournalVerdict::Pending if journal.reason.is_none() => (
+            "pending",
+            Some(
+                "only contents that it does not concern can be overwritten, unless it is discarded",
+            ),
+        ),
+        JournalVerdict::Pending => ("pending", Some(NOTHING)),
+        JournalVerdict::Refused => ("cannot be analysed", Some(NOTHING)),
+    };
+    let mut facts = vec![verdict.to_owned()];
+    let version = journal.version.as_ref();
+    facts.extend(version.map(|version| format!("version {version}")));
+    let end = journal.end_lsn.as_ref();
+    facts.extend(end.map(|lsn| format!("its end at LSN {lsn}")));
+    facts.extend((journal.verdict == JournalVerdict::Pending).then(|| journal.numbers()));
+    let mut out = format!("  journal ($LogFile): {}\n", facts.join(", "));
+    let transactions = journal.open_transactions.iter().take(LISTED).map(|open| {
+        let state = match open.state {
+            TransactionState::Active => "to be taken back",
+            TransactionState::Prepared => "prepared",
+        };
+        format!(
+            "open transaction {:#x}: {state}, from LSN {}",
+            open.id, open.undo_next_lsn
+        )
+    });
+    let files = journal.files.iter().take(LISTED).map(|file| {
+        let path = file.path.as_ref();
+        let path = path.map_or(String::new(), |path| format!(", {}", printable(path)));
+        format!("concerned: MFT record {}{path}", file.record)
+    });
+    let more = |all: u64, what: &str| {
+        let more = all.saturating_sub(LISTED as u64);
+        (more > 0).then(|| format!("and {}", text::count(more, what)))
+    };
+    let lines = journal.reason.clone().into_iter();
+    let lines = lines
+        .chain(journal.how.clone())
+        .chain(transactions)
+        .chain(more(journal.transactions, "more transaction"))
+        .chain(files)
+        .chain(more(journal.concerned, "more MFT record"))
+        .chain(meaning.map(str::to_owned))
+        .chain(journal.warning.clone());
+    for line in lines {
+        out.push_str(&format!("    {line}\n"));
     }
     out
 }

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::operation::journal_dir;
+use super::operation::{journal_dir, look};
 use super::output::Output;
 use super::{FINDINGS, HEALTHY};
 use crate::commit::{JournalDir, Status};
-use crate::device::Access;
 use crate::error::Result;
 use crate::report::text;
 use crate::target::Target;
@@ -41,6 +40,7 @@ struct Operation {
     edits: usize,
     ranges: u64,
     bytes: u64,
+    host_operations: u64,
     journal: String,
 }
 
@@ -52,7 +52,7 @@ struct Damaged {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&arguments.target, Access::Read)?;
+    let target = look(&arguments.target, arguments.journal_dir.as_deref())?;
     let dir = journal_dir(arguments.journal_dir.as_deref(), &target);
     let log = gather(&target, &dir)?;
     let code = if log.damaged.is_empty() {
@@ -82,6 +82,7 @@ fn gather(target: &Target, dir: &JournalDir) -> Result<Log> {
             edits: entry.header.edits.len(),
             ranges: entry.ranges,
             bytes: entry.bytes,
+            host_operations: entry.operations,
             journal: entry.journal.display().to_string(),
         })
         .collect();
@@ -117,7 +118,7 @@ fn print(log: &Log) -> String {
             operation.started,
             operation.command,
             text::count(operation.edits as u64, "edit"),
-            text::size(operation.bytes),
+            text::extent(operation.ranges, operation.bytes, operation.host_operations),
         ));
     }
     for damaged in &log.damaged {

@@ -160,16 +160,13 @@ fn listings(place: &Path, folder: &str, repaired: &Installation, steps: &[Step])
     let (old, new) = (file("before"), file("after"));
     write_file_with(&old, |out| {
         let lines = listed.iter().map(|listed| {
-            let path = listed.entry.path.as_str();
-            let now = &*listed.descriptor;
-            (path, before.get(path).copied().unwrap_or(now))
+            let (path, now) = listed.line();
+            (path, before.get(path).copied().map_or(now, Ok))
         });
         permissions::write_listing(lines, &names, out).map(drop)
     })?;
     write_file_with(&new, |out| {
-        let lines = listed
-            .iter()
-            .map(|listed| (listed.entry.path.as_str(), &*listed.descriptor));
+        let lines = listed.iter().map(permissions::Listed::line);
         permissions::write_listing(lines, &names, out).map(drop)
     })?;
     Ok(format!(

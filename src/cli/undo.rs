@@ -39,11 +39,10 @@ pub(super) fn run(
     let path = session.target.path.display().to_string();
     if output.is_text() {
         output.text(&format!(
-            "{id}: {} of {}: {} and {} go back to what they were\n",
+            "{id}: {} of {}: {} go back to what they were\n",
             entry.header.command,
             entry.header.started,
-            text::count(entry.ranges, "range"),
-            text::size(entry.bytes)
+            text::extent(entry.ranges, entry.bytes, entry.operations)
         ))?;
     }
     let Some(locked) = session.locked() else {
@@ -62,6 +61,7 @@ pub(super) fn run(
                 edits: Vec::new(),
                 ranges: entry.ranges,
                 bytes: entry.bytes,
+                host_operations: entry.operations,
                 journal: None,
                 verified: true,
             });
@@ -89,6 +89,7 @@ pub(super) fn run(
             edits: Vec::new(),
             ranges: committed.ranges,
             bytes: committed.bytes,
+            host_operations: committed.operations,
             journal: Some(committed.journal.display().to_string()),
             verified: true,
         });

@@ -13,7 +13,7 @@
 //! one. One folder may serve many targets.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use jiff::tz::TimeZone;
 use super::journal::{self, Head};
 use super::store::{HostFolder, Store};
 use super::{OperationHeader, Progress, Stage, TargetIdentity};
-use crate::device::Patch;
+use crate::device::ChangeSet;
 use crate::error::{Error, Result};
 
 const JOURNAL: &str = ".journal";
@@ -76,6 +76,8 @@ pub struct Entry {
     pub ranges: u64,
     /// How many bytes they hold.
     pub bytes: u64,
+    /// How many names and security descriptors it has the host change.
+    pub operations: u64,
     /// Its journal file.
     pub journal: PathBuf,
 }
@@ -103,19 +105,38 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// The lengths that the target `identity` has and, by these operations, had: the file of a dynamic disk
+    /// grows by one operation, so that an earlier one was on a shorter file.
+    pub(super) fn lengths(&self, identity: &TargetIdentity) -> BTreeSet<u64> {
+        let mut lengths = BTreeSet::from([identity.len]);
+        for target in self
+            .operations
+            .iter()
+            .rev()
+            .map(|entry| &entry.header.target)
+        {
+            if target.is_like(identity, &lengths) {
+                lengths.extend([target.len, target.len_after.unwrap_or(target.len)]);
+            }
+        }
+        lengths
+    }
+
     /// The operations on the target that is `identity`, oldest first: of its kind and length, and under
     /// its path or with its disk id.
     pub fn on<'a>(&'a self, identity: &'a TargetIdentity) -> impl Iterator<Item = &'a Entry> {
+        let lengths = self.lengths(identity);
         self.operations
             .iter()
-            .filter(move |entry| entry.header.target.is_like(identity))
+            .filter(move |entry| entry.header.target.is_like(identity, &lengths))
     }
 
     /// What `undo` without an id takes back: the newest operation on this target that is done, and is
     /// not itself an undo.
     pub fn newest_to_undo(&self, identity: &TargetIdentity) -> Option<&Entry> {
+        let lengths = self.lengths(identity);
         let done = |entry: &&Entry| entry.status == Status::Done && entry.header.undoes.is_none();
-        let like = |entry: &&Entry| entry.header.target.is_like(identity);
+        let like = |entry: &&Entry| entry.header.target.is_like(identity, &lengths);
         self.operations.iter().rev().filter(like).find(done)
     }
 }
@@ -239,6 +260,7 @@ impl JournalDir {
                     status,
                     ranges: head.ranges,
                     bytes: head.bytes,
+                    operations: head.operations,
                     journal,
                 }),
                 Err(error) => listing.damaged.push(DamagedJournal {
@@ -257,11 +279,11 @@ impl JournalDir {
     ///
     /// # Errors
     /// Refused when there is none of this id; Damaged when its journal is not what was written.
-    pub fn load(&self, id: &str) -> Result<(OperationHeader, Vec<Patch>)> {
+    pub fn load(&self, id: &str) -> Result<(OperationHeader, ChangeSet)> {
         let name = format!("{id}{JOURNAL}");
         let (mut input, length) = self.open_journal(id)?;
-        let (head, patches) = journal::read(&name, input.as_mut(), length)?;
-        Ok((own(id, head)?.header, patches))
+        let (head, changes) = journal::read(&name, input.as_mut(), length)?;
+        Ok((own(id, head)?.header, changes))
     }
 
     fn head(&self, id: &str) -> Result<Head> {
@@ -293,7 +315,7 @@ impl JournalDir {
     pub(super) fn write_journal(
         &self,
         header: &OperationHeader,
-        patches: &[Patch],
+        changes: &ChangeSet,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf> {
         let id = &header.id;
@@ -304,7 +326,7 @@ impl JournalDir {
                 "nothing was changed; this is a fault in coldfix, please report it",
             ));
         }
-        let total = journal::totals(patches).1;
+        let total = changes.totals().1;
         let stage = Stage::Journal;
         progress(Progress {
             stage,
@@ -314,7 +336,7 @@ impl JournalDir {
         let temporary = format!("{id}{TEMPORARY}");
         self.store
             .create(&temporary, &mut |output| {
-                journal::write(header, patches, output)
+                journal::write(header, changes, output)
             })
             .and_then(|()| self.store.rename(&temporary, &format!("{id}{JOURNAL}")))
             .and_then(|()| self.store.sync_folder())

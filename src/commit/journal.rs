@@ -4,20 +4,23 @@
 //! ```text
 //! offset  bytes
 //! 0       8     "cfJOURNL"
-//! 8       4     version: 1
+//! 8       4     version: 1, or 2 where there are operations of the host
 //! 12      8     length of the whole file
 //! 20      4     CRC-32 of the 20 bytes above
 //! 24            sections: | tag 4 | length of payload 8 | payload | CRC-32 of all of it 4 |
-//!               "HEAD"  JSON: the operation's header, and the totals of ranges and bytes
+//!               "HEAD"  JSON: the operation's header, and the totals of what follows
 //!               "FILE"  length before 8 | length after 8 | number of changes 8 | path    \  once for
 //!               "CHNG"  offset 8 | bytes before | as many bytes after                    /  each file
+//!               (version 2: descriptors and operations of the host, see `operations`)
 //!               "TAIL"  SHA-256 of every byte above this section; the file ends with it
 //! ```
 //!
-//! Numbers are little-endian. `CHNG` sections follow their `FILE`, sorted by offset. The path is in the
+//! Numbers are little-endian. `CHNG` sections follow their `FILE`, sorted by offset. Paths are in the
 //! host's own bytes on Unix and UTF-8 elsewhere. The file is never changed once it has its name; what
 //! became of the operation is said by empty files beside it. Every section is checked before it is
 //! used, and nothing is allocated that the file's real length does not cover.
+//!
+//! What the first version can hold is written as that, so that the coldfix that only knows it can undo it.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,11 +30,18 @@ use sha2::{Digest, Sha256};
 
 use super::{OperationHeader, compare};
 use crate::bytes::{array, slice, u32_le, u64_le};
-use crate::device::{Change, Patch};
+use crate::device::{Change, ChangeSet, Patch};
 use crate::error::{Error, Result, ResultExt};
 
+mod operations;
+
+use operations::Host;
+
 const MAGIC: &[u8; 8] = b"cfJOURNL";
-const VERSION: u32 = 1;
+/// Patches only.
+const FIRST_VERSION: u32 = 1;
+/// With operations of the host.
+const VERSION: u32 = 2;
 const PREFIX: usize = 24;
 /// Tag, length and CRC of a section.
 const FRAME: u64 = 16;
@@ -53,35 +63,41 @@ pub struct Head {
     pub ranges: u64,
     /// How many bytes they hold.
     pub bytes: u64,
+    /// How many different security descriptors there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub descriptors: u64,
+    /// How many operations of the host.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub operations: u64,
 }
 
-/// How many ranges `patches` write, and how many bytes.
-pub fn totals<'a>(patches: impl IntoIterator<Item = &'a Patch>) -> (u64, u64) {
-    let changes = patches.into_iter().flat_map(|patch| &patch.changes);
-    changes.fold((0, 0), |(ranges, bytes), change| {
-        let more = as_u64(change.after.len());
-        (ranges.saturating_add(1), bytes.saturating_add(more))
-    })
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde hands it over
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
-/// Writes the journal of an operation. Returns the host's errors only; `patches` are already checked.
+/// Writes the journal of an operation. Returns the host's errors only; `changes` are already checked.
 pub fn write(
     header: &OperationHeader,
-    patches: &[Patch],
+    changes: &ChangeSet,
     output: &mut dyn Write,
 ) -> io::Result<()> {
-    let (ranges, bytes) = totals(patches);
+    let (ranges, bytes) = changes.totals();
+    let host = Host::of(&changes.operations)?;
     let head = serde_json::to_vec(&Head {
         header: header.clone(),
-        files: as_u64(patches.len()),
+        files: as_u64(changes.patches.len()),
         ranges,
         bytes,
+        descriptors: as_u64(host.descriptors.len()),
+        operations: as_u64(changes.operations.len()),
     })?;
     let mut paths = Vec::new();
     let mut length = as_u64(PREFIX)
         .saturating_add(as_u64(head.len()).saturating_add(FRAME))
+        .saturating_add(host.length())
         .saturating_add(DIGEST.saturating_add(FRAME));
-    for patch in patches {
+    for patch in &changes.patches {
         let path = path_bytes(&patch.file)?;
         length = length.saturating_add(as_u64(path.len()).saturating_add(24).saturating_add(FRAME));
         for change in &patch.changes {
@@ -95,14 +111,18 @@ pub fn write(
         output,
         digest: Sha256::new(),
     };
+    let version = match changes.operations.is_empty() {
+        true => FIRST_VERSION,
+        false => VERSION,
+    };
     let mut prefix = Vec::with_capacity(PREFIX);
     prefix.extend_from_slice(MAGIC);
-    prefix.extend_from_slice(&VERSION.to_le_bytes());
+    prefix.extend_from_slice(&version.to_le_bytes());
     prefix.extend_from_slice(&length.to_le_bytes());
     prefix.extend_from_slice(&crc32fast::hash(&prefix).to_le_bytes());
     writer.put(&prefix)?;
     writer.section(HEAD, &[&head])?;
-    for (patch, path) in patches.iter().zip(paths) {
+    for (patch, path) in changes.patches.iter().zip(paths) {
         let count = as_u64(patch.changes.len());
         writer.section(
             FILE,
@@ -118,6 +138,7 @@ pub fn write(
             writer.section(CHANGE, &[&offset, &change.before, &change.after])?;
         }
     }
+    host.write(&mut writer)?;
     let digest = writer.digest.clone().finalize();
     writer.section(TAIL, &[&digest])
 }
@@ -159,28 +180,34 @@ pub fn read_head(name: &str, input: &mut dyn Read, length: u64) -> Result<Head> 
 ///
 /// # Errors
 /// As [`read_head`]; Damaged when any byte of the file is not what was written.
-pub fn read(name: &str, input: &mut dyn Read, length: u64) -> Result<(Head, Vec<Patch>)> {
+pub fn read(name: &str, input: &mut dyn Read, length: u64) -> Result<(Head, ChangeSet)> {
     let mut reader = Reader::start(name, input, length)?;
     let head = reader.head()?;
     let mut patches = Vec::new();
     for _ in 0..head.files {
         patches.push(reader.patch()?);
     }
+    let operations = reader.operations(&head)?;
     reader.tail()?;
     let unsound = |found: String| {
-        let what = format!("journal {name}, patches");
-        Error::damaged(what, 0, "patches that agree with each other", found)
+        let what = format!("journal {name}, changes");
+        Error::damaged(what, 0, "changes that agree with each other", found)
     };
-    compare::check_patches(&patches).map_err(unsound)?;
-    if totals(&patches) != (head.ranges, head.bytes) {
+    let changes = ChangeSet {
+        patches,
+        operations,
+    };
+    compare::check_changes(&changes).map_err(unsound)?;
+    if changes.totals() != (head.ranges, head.bytes) {
         return Err(unsound("other totals than its header has".into()));
     }
-    Ok((head, patches))
+    Ok((head, changes))
 }
 
 struct Reader<'a> {
     name: &'a str,
     input: &'a mut dyn Read,
+    version: u32,
     length: u64,
     position: u64,
     digest: Sha256,
@@ -191,6 +218,7 @@ impl<'a> Reader<'a> {
         let mut reader = Reader {
             name,
             input,
+            version: FIRST_VERSION,
             length,
             position: 0,
             digest: Sha256::new(),
@@ -208,10 +236,12 @@ impl<'a> Reader<'a> {
                 "use the coldfix that wrote it, or a later one",
             ));
         }
+        let known = version.is_some_and(|version| (FIRST_VERSION..=VERSION).contains(&version));
         let checked = slice(&prefix, 0, 20).map(crc32fast::hash);
-        if version != Some(VERSION) || checked != u32_le(&prefix, 20) {
-            return Err(reader.damaged("beginning", "version 1 and its CRC-32", "others"));
+        if !known || checked != u32_le(&prefix, 20) {
+            return Err(reader.damaged("beginning", "version 1 or 2 and its CRC-32", "others"));
         }
+        reader.version = version.unwrap_or(FIRST_VERSION);
         if u64_le(&prefix, 12) != Some(length) {
             let expected = format!("{} bytes", u64_le(&prefix, 12).unwrap_or(0));
             return Err(reader.damaged("length", &expected, &format!("{length} bytes")));
@@ -274,20 +304,26 @@ impl<'a> Reader<'a> {
     }
 
     fn section(&mut self, tag: &[u8; 4]) -> Result<Vec<u8>> {
-        let what = format!("section {}", tag.escape_ascii());
-        let frame = self.take(12, &what)?;
-        if array::<4>(&frame, 0).as_ref() != Some(tag) {
+        let (found, payload) = self.any_section(&format!("section {}", tag.escape_ascii()))?;
+        if found != *tag {
+            let what = format!("section {}", tag.escape_ascii());
             return Err(self.damaged(&what, "its tag", "another"));
         }
-        let payload = self.take(u64_le(&frame, 4).unwrap_or(u64::MAX), &what)?;
+        Ok(payload)
+    }
+
+    fn any_section(&mut self, what: &str) -> Result<([u8; 4], Vec<u8>)> {
+        let frame = self.take(12, what)?;
+        let tag = array::<4>(&frame, 0).unwrap_or_default();
+        let payload = self.take(u64_le(&frame, 4).unwrap_or(u64::MAX), what)?;
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&frame);
         checksum.update(&payload);
-        let stored = self.take(4, &what)?;
+        let stored = self.take(4, what)?;
         if u32_le(&stored, 0) != Some(checksum.finalize()) {
-            return Err(self.damaged(&what, "its CRC-32", "another"));
+            return Err(self.damaged(what, "its CRC-32", "another"));
         }
-        Ok(payload)
+        Ok((tag, payload))
     }
 
     /// The next `count` bytes; allocates no more than the file is long.

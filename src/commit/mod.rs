@@ -1,41 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The only writer: brings patches onto the real target so that a crash leaves it old or new.
+//! The only writer: brings a change set onto the real target so that a crash leaves it old or new.
 //!
 //! ```text
 //! check     every `before` is compared with the target         differs -> refused, nothing touched
 //! journal   before and after into DIR/ID.journal, made durable  fails   -> nothing touched
-//! write     every `after` in place                              fails   -> taken back at once
-//! flush     every file                                          fails   -> stop; the next start takes it back
+//! write     every `after` in place, then descriptors, names     fails   -> taken back at once
+//! flush     every file and folder                               fails   -> stop; the next start takes it back
 //! read back every `after` compared with the target              differs -> stop; likewise
 //! mark      DIR/ID.done, made durable                           fails   -> the next start marks it
 //! ```
 //!
 //! [`recover`] is called at the next start, before anything is read for a repair; [`undo`] is an
 //! operation like any other, with `before` and `after` swapped. `docs/crash-safety.md` argues step by
-//! step what a crash leaves behind. Nothing here knows a format: ranges of bytes only.
+//! step what a crash leaves behind. Nothing here knows a format: ranges of bytes, names and blobs only.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use apply::OpenChanges;
 use directory::Marker;
 
-use crate::device::Patch;
+use crate::device::ChangeSet;
 use crate::error::{Error, Result};
 
 mod apply;
 mod compare;
 mod directory;
+mod folder;
 pub mod journal;
+mod operations;
+mod pieces;
 mod recover;
 mod store;
 mod target;
 mod undo;
 
 pub use directory::{DamagedJournal, Entry, JournalDir, Listing, LockedDir, Status};
+pub use folder::FolderTarget;
 pub use recover::{Outcome, Recovery, recover};
 pub use store::{HostFolder, Store};
-pub use target::{DeviceTarget, FolderTarget, Target, TargetFile};
+pub use target::{DeviceTarget, FileIdentity, Target, TargetFile};
 pub use undo::{check_undo, undo};
 
 /// What an operation is, for a person and for the programs that read the report. Never holds passwords
@@ -67,6 +73,9 @@ pub struct TargetIdentity {
     pub container: String,
     /// Length in bytes of the image or device; 0 for a folder.
     pub len: u64,
+    /// In a journal: the length after the operation, when that is another. Set by [`commit`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub len_after: Option<u64>,
     /// What the disk calls itself (GPT disk GUID, MBR signature, volume serial number), where known.
     pub disk_id: Option<String>,
     /// What `path` is.
@@ -82,14 +91,29 @@ impl TargetIdentity {
         }
     }
 
+    fn has_id_of(&self, other: &TargetIdentity) -> bool {
+        self.disk_id.is_some() && self.disk_id == other.disk_id
+    }
+
+    /// A target of `len` bytes may be as long as this one was before the operation, after it, or when the
+    /// operation was cut off.
+    fn fits_length(&self, len: u64) -> bool {
+        let after = self.len_after.unwrap_or(self.len);
+        (self.len.min(after)..=self.len.max(after)).contains(&len)
+    }
+
+    /// Of the same kind and no other disk, and of one of these lengths, which are those that `other` has and
+    /// had: see [`Listing::lengths`].
+    fn may_be(&self, other: &TargetIdentity, lengths: &BTreeSet<u64>) -> bool {
+        self.kind == other.kind
+            && !self.is_other_disk(other)
+            && lengths.iter().any(|len| self.fits_length(*len))
+    }
+
     /// By all that is known the same target, or a copy of it: for listings and for undo, which compares
     /// the content anyway.
-    fn is_like(&self, other: &TargetIdentity) -> bool {
-        let same_id = self.disk_id.is_some() && self.disk_id == other.disk_id;
-        self.kind == other.kind
-            && self.len == other.len
-            && !self.is_other_disk(other)
-            && (same_id || self.path == other.path)
+    fn is_like(&self, other: &TargetIdentity, lengths: &BTreeSet<u64>) -> bool {
+        self.may_be(other, lengths) && (self.has_id_of(other) || self.path == other.path)
     }
 }
 
@@ -114,6 +138,8 @@ pub struct Committed {
     pub ranges: u64,
     /// How many bytes they hold.
     pub bytes: u64,
+    /// How many names and security descriptors the host was made to change.
+    pub operations: u64,
     /// The journal file, which `undo` needs.
     pub journal: PathBuf,
 }
@@ -144,45 +170,58 @@ pub enum Stage {
     ReadingBack,
 }
 
-/// Writes `patches` to `target`, crash-safely.
+/// Brings `changes` onto `target`, crash-safely.
 ///
-/// `patches` is one for an image or block device, or one for each changed file of a folder. When this
-/// returns, the target is new and durable, and the operation is in `dir` for [`undo`].
+/// The patches are one for an image or block device, or one for each changed file of a folder; only a folder
+/// has operations of its host. When this returns, the target is new and durable, and the operation is in
+/// `dir` for [`undo`].
 ///
 /// # Errors
-/// - Refused, target and folder untouched: the target is not what the patches were made from, an earlier
-///   operation on it was interrupted ([`recover`] first), or the patches contradict themselves.
+/// - Refused, target and folder untouched: the target is not what the changes were made from, an earlier
+///   operation on it was interrupted ([`recover`] first), or the changes contradict themselves.
 /// - Io naming the journal folder, target untouched: the journal could not be made durable.
 /// - Io while writing in place: what had been written was taken back, and the hint says so; or else the
 ///   operation stays in `dir` as [`Status::Interrupted`] for [`recover`].
 pub fn commit(
     dir: &LockedDir,
-    header: OperationHeader,
-    patches: &[Patch],
+    mut header: OperationHeader,
+    changes: &ChangeSet,
     target: &mut dyn Target,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Committed> {
-    compare::check_patches(patches)
-        .map_err(|fault| Error::refused(format!("the patches are not sound: {fault}"), REPORT))?;
-    let (ranges, bytes) = journal::totals(patches);
-    if !patches.iter().any(compare::changes_anything) {
+    compare::check_changes(changes)
+        .map_err(|fault| Error::refused(format!("the changes are not sound: {fault}"), REPORT))?;
+    let (ranges, bytes) = changes.totals();
+    if !compare::changes_anything(changes) {
         return Err(Error::refused(
             "there is nothing to write",
             "the target already is what it should be",
         ));
     }
     refuse_after_interruption(dir, &header.target)?;
-    let files = apply::open_all(patches, target)?;
-    compare::check_before(&files, progress)?;
-
-    let journal = dir.write_journal(&header, patches, progress)?;
-    if let Err(error) = apply::write_all(&files, progress) {
-        return Err(take_back_at_once(
-            dir, &header.id, &journal, &files, error, progress,
+    let open = OpenChanges::open(changes, target)?;
+    if let Some(found) = open.compare(Stage::Checking, progress)?.not_before() {
+        return Err(Error::refused(
+            format!("the target has changed since it was read: {found}"),
+            "nothing was changed; close whatever else uses the target and run the command again",
         ));
     }
-    apply::flush_all(&files, progress)
-        .and_then(|()| apply::read_back(&files, progress))
+
+    // After a crash the target may have either length, and must be known by both.
+    header.target.len_after = match (header.target.kind, changes.patches.as_slice()) {
+        (TargetKind::Image, [patch]) => {
+            Some(patch.after_len).filter(|after| *after != patch.before_len)
+        }
+        _ => None,
+    };
+    let journal = dir.write_journal(&header, changes, progress)?;
+    if let Err(error) = open.write_all(progress) {
+        return Err(take_back_at_once(
+            dir, &header.id, &journal, &open, error, progress,
+        ));
+    }
+    open.flush_all(progress)
+        .and_then(|()| open.read_back(progress))
         .map_err(|error| interrupted(error, &header.id, &journal))?;
     dir.mark(&header.id, Marker::Done).map_err(|error| {
         error.with_hint(
@@ -201,6 +240,7 @@ pub fn commit(
         id: header.id,
         ranges,
         bytes,
+        operations: u64::try_from(changes.operations.len()).unwrap_or(u64::MAX),
         journal,
     })
 }
@@ -226,17 +266,24 @@ fn take_back_at_once(
     dir: &LockedDir,
     id: &str,
     journal: &std::path::Path,
-    files: &[apply::OpenPatch<'_>],
+    open: &OpenChanges<'_>,
     error: Error,
     progress: &mut dyn FnMut(Progress),
 ) -> Error {
-    let taken_back =
-        apply::take_back(files, progress).and_then(|()| dir.mark(id, Marker::TakenBack));
+    let taken_back = open
+        .take_back(progress)
+        .and_then(|()| dir.mark(id, Marker::TakenBack));
     match taken_back {
-        Ok(()) => error.with_hint(
-            format!("operation {id} could not be written and was taken back"),
-            "the target is as it was before; cure the cause (space, connection, permission) and run again",
-        ),
+        Ok(()) => {
+            let cure = match error.hint() {
+                Some(hint) => hint.to_owned(),
+                None => "cure the cause (space, connection, permission) and run again".to_owned(),
+            };
+            error.with_hint(
+                format!("operation {id} could not be written and was taken back"),
+                format!("the target is as it was before; {cure}"),
+            )
+        }
         Err(_) => interrupted(error, id, journal),
     }
 }

@@ -6,15 +6,15 @@
 //! The target is ...                             then
 //! new everywhere                                mark as done
 //! old everywhere                                mark as taken back
-//! between: each byte the old or the new one     write the old ones, flush, read back, mark as taken back
+//! between: each byte, name and descriptor the   bring the old ones back, flush, read back, mark as taken back
+//!          old or the new one
 //! anything else                                 refused, nothing touched
 //! ```
 //!
 //! Back is the default direction, because the person has not yet been told that the operation was done.
 //! Cut off itself, recovery leaves one of the first three cases, and the next start begins again.
 
-use super::apply::{self, OpenPatch};
-use super::compare::{self, Comparison};
+use super::apply::OpenChanges;
 use super::directory::{Entry, JournalDir, LockedDir, Marker, Status};
 use super::target::Target;
 use super::{Progress, Stage, TargetIdentity};
@@ -74,24 +74,20 @@ fn settle(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
     let id = &entry.header.id;
-    let (_, patches) = dir.load(id)?;
-    let files: Vec<OpenPatch<'_>> = apply::open_all(&patches, target)?;
+    let (_, changes) = dir.load(id)?;
+    let open = OpenChanges::open(&changes, target)?;
     // The run may have been cut off before its flush, or its flush may have failed: then the host's
     // cache holds bytes that never reached the disk and never will. So judge what the disk gives.
-    apply::flush_all(&files, progress)?;
-    apply::forget_cached(&files);
-    let comparisons = compare::compare_all(&files, Stage::Checking, progress)?;
-    if comparisons.iter().all(Comparison::is_after) {
+    open.flush_all(progress)?;
+    open.forget_cached();
+    let comparisons = open.compare(Stage::Checking, progress)?;
+    if comparisons.is_after() {
         dir.mark(id, Marker::Done)?;
         return Ok(Outcome::Completed);
     }
-    let foreign: Vec<String> = comparisons.iter().filter_map(Comparison::foreign).collect();
-    if !foreign.is_empty() {
+    if let Some(foreign) = comparisons.foreign() {
         return Err(Error::refused(
-            format!(
-                "something else has changed the target since: {}",
-                foreign.join("; ")
-            ),
+            format!("something else has changed the target since: {foreign}"),
             format!(
                 "nothing was changed; if this is another disk, use another --journal-dir; if the disk \
                  has been in use since, check it with chkdsk and then move {} out of its folder (it \
@@ -100,7 +96,7 @@ fn settle(
             ),
         ));
     }
-    apply::take_back(&files, progress)?;
+    open.take_back(progress)?;
     dir.mark(id, Marker::TakenBack)?;
     Ok(Outcome::TakenBack)
 }
@@ -141,7 +137,7 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
         return Ok(false);
     }
     if earlier.path == identity.path {
-        if earlier.len == identity.len {
+        if earlier.fits_length(identity.len) {
             return Ok(true);
         }
         return Err(Error::refused(
@@ -157,6 +153,8 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
         ));
     }
     // Moved, not copied: of two copies only the one at the old path is known to be half-written.
-    let known_by_id = earlier.disk_id.is_some() && earlier.disk_id == identity.disk_id;
-    Ok(known_by_id && earlier.len == identity.len && !std::path::Path::new(&earlier.path).exists())
+    let known_by_id = earlier.has_id_of(identity);
+    Ok(known_by_id
+        && earlier.fits_length(identity.len)
+        && !std::path::Path::new(&earlier.path).exists())
 }

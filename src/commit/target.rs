@@ -1,21 +1,78 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What is written to: one image or block device, or the files of a mounted folder.
+//! What is written to: one image or block device, or the files of a mounted folder (`folder`).
 //!
-//! Not handled: creating, renaming or deleting files; security descriptors.
+//! A mounted folder is more than its files' bytes: it also has names and security descriptors, which its host
+//! changes for us. Not handled: creating and deleting files.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::device::SharedDevice;
-use crate::device::host::forget_cached;
 use crate::error::{Error, Result};
 
 /// A place whose files can be patched. Tests put a crashing one here.
+///
+/// The methods with a default are for a mounted folder. Each means the file or folder itself, also where it
+/// is a link, and none goes through a link on its way.
 pub trait Target: Debug {
     /// Opens the file that a patch names, for reading and writing, locked against other programs until
     /// the returned handle is dropped.
     fn open(&mut self, file: &Path) -> Result<Box<dyn TargetFile>>;
+
+    /// The security descriptor of a file or folder; `None` when there is nothing of this name.
+    fn security(&self, file: &Path) -> Result<Option<Vec<u8>>> {
+        Err(no_host(file))
+    }
+
+    /// Gives a file or folder this security descriptor: after a crash it has the old one or this one.
+    fn set_security(&self, file: &Path, _descriptor: &[u8]) -> Result<()> {
+        Err(no_host(file))
+    }
+
+    /// What tells a file or folder from every other; `None` when there is nothing of this name.
+    fn identity(&self, file: &Path) -> Result<Option<FileIdentity>> {
+        Err(no_host(file))
+    }
+
+    /// Gives a file or folder another name in its folder, never over one that exists. After a crash it has
+    /// the old name, the new one or both.
+    fn rename(&self, file: &Path, _name: &str) -> Result<()> {
+        Err(no_host(file))
+    }
+
+    /// Removes this name of a file or folder that is known to have another one, and never its content.
+    fn remove_name(&self, file: &Path) -> Result<()> {
+        Err(no_host(file))
+    }
+
+    /// Makes durable what the methods above have done to these files.
+    fn flush_entries(&self, files: &BTreeSet<PathBuf>) -> Result<()> {
+        match files.first() {
+            Some(file) => Err(no_host(file)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What tells a file or folder from every other, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// The file system it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// Only a folder has files with names and permissions.
+fn no_host(file: &Path) -> Error {
+    Error::refused(
+        format!(
+            "a name or permissions of {} on a target that is no folder",
+            file.display()
+        ),
+        "nothing was changed; the journal does not belong to this target",
+    )
 }
 
 /// One open file of a target. Offsets and lengths are bytes.
@@ -82,7 +139,11 @@ impl TargetFile for DeviceFile {
         self.device.write_at(offset, data)
     }
 
+    /// An image file grows with a container's blocks, and is cut when that is taken back.
     fn set_length(&self, length: u64) -> Result<()> {
+        if self.device.is_resizable() {
+            return self.device.set_length(length);
+        }
         Err(Error::refused(
             format!(
                 "{}: a disk's length cannot be changed (to {length} bytes)",
@@ -98,152 +159,5 @@ impl TargetFile for DeviceFile {
 
     fn forget_cached(&self, offset: u64, len: u64) {
         self.device.forget_cached(offset, len);
-    }
-}
-
-/// The files of a mounted folder.
-#[derive(Debug)]
-pub struct FolderTarget {
-    root: PathBuf,
-}
-
-impl FolderTarget {
-    /// `root` is the folder. Patches name files relative to it, or absolute inside it.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        FolderTarget { root: root.into() }
-    }
-
-    /// The file's real place. The journal, or a link in the folder, must not lead out of it.
-    fn resolve(&self, file: &Path) -> Result<PathBuf> {
-        let named = self.root.join(file);
-        let real = named
-            .canonicalize()
-            .map_err(Error::io(format!("opening {}", named.display())))?;
-        let root = self
-            .root
-            .canonicalize()
-            .map_err(Error::io(format!("opening {}", self.root.display())))?;
-        if real.starts_with(&root) {
-            return Ok(real);
-        }
-        Err(Error::refused(
-            format!(
-                "{} lies outside the folder {}",
-                named.display(),
-                self.root.display()
-            ),
-            "name the folder that the operation was done in",
-        ))
-    }
-}
-
-impl Target for FolderTarget {
-    fn open(&mut self, file: &Path) -> Result<Box<dyn TargetFile>> {
-        let path = self.resolve(file)?;
-        let opening = || format!("opening {} for writing", path.display());
-        let handle = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io(opening()))?;
-        if !handle.metadata().map_err(Error::io(opening()))?.is_file() {
-            return Err(Error::unsupported(
-                format!("{} is not a file", path.display()),
-                "name the folder that holds the Windows folder",
-            ));
-        }
-        match handle.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::refused(
-                    format!("{} is locked by another program", path.display()),
-                    "let the other program end, then run again",
-                ));
-            }
-            // A file system without locks: the lock is a courtesy to other runs, the journal's lock stays.
-            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => {
-                return Err(Error::io(format!("locking {}", path.display()))(error));
-            }
-        }
-        Ok(Box::new(FolderFile { handle, path }))
-    }
-}
-
-#[derive(Debug)]
-struct FolderFile {
-    handle: File,
-    path: PathBuf,
-}
-
-impl FolderFile {
-    fn doing(&self, what: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {
-        Error::io(format!("{what} {}", self.path.display()))
-    }
-}
-
-impl TargetFile for FolderFile {
-    fn length(&self) -> Result<u64> {
-        let metadata = self
-            .handle
-            .metadata()
-            .map_err(self.doing("looking at the length of"))?;
-        Ok(metadata.len())
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        positioned::read_exact_at(&self.handle, buffer, offset).map_err(self.doing("reading"))
-    }
-
-    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        positioned::write_all_at(&self.handle, data, offset).map_err(self.doing("writing"))
-    }
-
-    fn set_length(&self, length: u64) -> Result<()> {
-        self.handle
-            .set_len(length)
-            .map_err(self.doing("changing the length of"))
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.handle.sync_all().map_err(self.doing("flushing"))
-    }
-
-    fn forget_cached(&self, offset: u64, len: u64) {
-        forget_cached(&self.handle, offset, len);
-    }
-}
-
-#[cfg(unix)]
-mod positioned {
-    use std::fs::File;
-    use std::io;
-    use std::os::unix::fs::FileExt;
-
-    pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        file.read_exact_at(buffer, offset)
-    }
-
-    pub(super) fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-        file.write_all_at(data, offset)
-    }
-}
-
-#[cfg(not(unix))]
-mod positioned {
-    use std::fs::File;
-    use std::io::{self, Read, Seek, SeekFrom, Write};
-
-    // The handle has one owner and one thread, so that its position is free to move.
-    pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let mut file = file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(buffer)
-    }
-
-    pub(super) fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-        let mut file = file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.write_all(data)
     }
 }

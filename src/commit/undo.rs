@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Exact undo: the same ranges, `before` and `after` swapped, committed as an operation of its own.
+//! Exact undo: the same changes, `before` and `after` swapped, committed as an operation of its own.
 //!
-//! Undo is exact or it is not done: every byte that the operation wrote must still be there. An undo
+//! Undo is exact or it is not done: every byte that the operation wrote must still be there, every name and
+//! descriptor that it set, and the old names must be free. An undo
 //! can be undone in its turn, which does the first operation again.
 
-use super::compare::{self, Comparison};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::apply::OpenChanges;
 use super::directory::{Entry, JournalDir, LockedDir, Status};
+use super::operations::Moved;
+use super::pieces::length;
 use super::target::Target;
-use super::{Committed, OperationHeader, Progress, Stage, TargetIdentity, apply, commit};
-use crate::device::Patch;
+use super::{Committed, OperationHeader, Progress, Stage, TargetIdentity, commit};
+use crate::device::{ChangeSet, HostOperation, Patch};
 use crate::error::{Error, Result, ResultExt};
 
 /// Takes the operation `id` back, bit for bit. `header` describes the undo itself; its `undoes` is set
@@ -43,15 +50,16 @@ pub fn check_undo(
     prepare(dir, id, identity, target, &mut |_| {}).map(|_| ())
 }
 
-/// Checks that the operation can be taken back; the patches that do so.
+/// Checks that the operation can be taken back; the changes that do so.
 fn prepare(
     dir: &JournalDir,
     id: &str,
     identity: &TargetIdentity,
     target: &mut dyn Target,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Patch>> {
+) -> Result<ChangeSet> {
     let listing = dir.list()?;
+    let lengths = listing.lengths(identity);
     if let Some(damaged) = listing.damaged.into_iter().find(|damaged| damaged.id == id) {
         let context = format!("operation {id} cannot be undone: its journal cannot be read");
         return Err(damaged.error.with_hint(context, REVERT));
@@ -61,15 +69,15 @@ fn prepare(
         return Err(dir.no_operation(id));
     };
     check_status(&entry)?;
-    check_target(&entry, identity)?;
-    let (_, patches) = dir
+    check_target(&entry, identity, &lengths)?;
+    let (_, changes) = dir
         .load(id)
         .map_err(|error| error.with_hint(format!("operation {id} cannot be undone"), REVERT))?;
+    let inverse = invert(changes);
     // The iterator has gone past `entry`: what is left is later.
     for later in operations {
-        check_later(dir, &patches, &later, identity)?;
+        check_later(dir, &inverse, &later, identity, &lengths)?;
     }
-    let inverse: Vec<Patch> = patches.into_iter().map(invert).collect();
     check_unchanged(id, &inverse, target, progress)?;
     Ok(inverse)
 }
@@ -97,12 +105,9 @@ fn check_status(entry: &Entry) -> Result<()> {
 }
 
 /// The path may differ: an image may have been moved or copied. The content is compared anyway.
-fn check_target(entry: &Entry, identity: &TargetIdentity) -> Result<()> {
+fn check_target(entry: &Entry, identity: &TargetIdentity, lengths: &BTreeSet<u64>) -> Result<()> {
     let earlier = &entry.header.target;
-    if earlier.kind == identity.kind
-        && earlier.len == identity.len
-        && !earlier.is_other_disk(identity)
-    {
+    if earlier.may_be(identity, lengths) {
         return Ok(());
     }
     Err(Error::refused(
@@ -117,42 +122,91 @@ fn check_target(entry: &Entry, identity: &TargetIdentity) -> Result<()> {
     ))
 }
 
-/// Operations are undone in the reverse of their order where they touch the same bytes.
+/// Operations are undone in the reverse of their order where they touch the same.
 fn check_later(
     dir: &JournalDir,
-    patches: &[Patch],
+    inverse: &ChangeSet,
     later: &Entry,
     identity: &TargetIdentity,
+    lengths: &BTreeSet<u64>,
 ) -> Result<()> {
     // An undo that stands cancels with the operation it undid, which is why it needs no look.
     if later.status != Status::Done || later.header.undoes.is_some() {
         return Ok(());
     }
-    if check_target(later, identity).is_err() {
+    if check_target(later, identity, lengths).is_err() {
         return Ok(());
     }
     // A later journal that cannot be read says nothing; the comparison of the content decides.
-    let Ok((_, later_patches)) = dir.load(&later.header.id) else {
+    let Ok((_, changes)) = dir.load(&later.header.id) else {
         return Ok(());
     };
-    if !patches
-        .iter()
-        .any(|patch| later_patches.iter().any(|other| overlap(patch, other)))
-    {
+    let Some(same) = touch_the_same(inverse, &changes) else {
         return Ok(());
-    }
+    };
     let id = &later.header.id;
     Err(Error::refused(
-        format!("the later operation {id} changed the same bytes"),
+        format!("the later operation {id} changed the same {same}"),
         format!("undo {id} first"),
     ))
 }
 
-fn overlap(one: &Patch, other: &Patch) -> bool {
-    let resizes = |patch: &Patch| patch.before_len != patch.after_len;
-    if one.file != other.file {
+/// What both change, in a word. The paths of the inverse are those from after the operation, and so those
+/// that a later one starts from.
+fn touch_the_same(inverse: &ChangeSet, later: &ChangeSet) -> Option<&'static str> {
+    let mut patches = BTreeMap::new();
+    for patch in &later.patches {
+        patches.insert(&patch.file, patch);
+    }
+    let overlaps = |patch: &Patch| {
+        let other = patches.get(&patch.file);
+        other.is_some_and(|other| overlap(patch, other))
+    };
+    if inverse.patches.iter().any(overlaps) {
+        return Some("bytes");
+    }
+    let secured: BTreeSet<&Path> = descriptors(later).collect();
+    if descriptors(inverse).any(|file| secured.contains(file)) {
+        return Some("permissions");
+    }
+    (names_meet(inverse, later) || names_meet(later, inverse)).then_some("names")
+}
+
+fn descriptors(changes: &ChangeSet) -> impl Iterator<Item = &Path> {
+    let set = |operation: &&HostOperation| matches!(operation, HostOperation::SetSecurity { .. });
+    let operations = changes.operations.iter().filter(set);
+    operations.map(HostOperation::file)
+}
+
+/// True when `one` renames what `other` changes, or a folder above it, or to a name that `other` renames to.
+fn names_meet(one: &ChangeSet, other: &ChangeSet) -> bool {
+    let names = |changes: &ChangeSet| -> BTreeSet<PathBuf> {
+        let renamed = changes
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                HostOperation::Rename { file, name } => {
+                    Some([file.clone(), file.with_file_name(name)])
+                }
+                HostOperation::SetSecurity { .. } => None,
+            });
+        renamed.flatten().collect()
+    };
+    let renamed = names(one);
+    if renamed.is_empty() {
         return false;
     }
+    let patched = other.patches.iter().map(|patch| patch.file.as_path());
+    let operated = other.operations.iter().map(HostOperation::file);
+    let new_names = names(other);
+    let mut touched = patched
+        .chain(operated)
+        .chain(new_names.iter().map(PathBuf::as_path));
+    touched.any(|file| file.ancestors().any(|above| renamed.contains(above)))
+}
+
+fn overlap(one: &Patch, other: &Patch) -> bool {
+    let resizes = |patch: &Patch| patch.before_len != patch.after_len;
     if resizes(one) || resizes(other) {
         return true;
     }
@@ -174,44 +228,64 @@ fn overlap(one: &Patch, other: &Patch) -> bool {
 }
 
 fn end(change: &crate::device::Change) -> u64 {
-    let length = u64::try_from(change.after.len()).unwrap_or(u64::MAX);
-    change.offset.saturating_add(length)
+    change.offset.saturating_add(length(&change.after))
 }
 
-fn invert(patch: Patch) -> Patch {
-    let mut inverse = Patch {
-        before_len: patch.after_len,
-        after_len: patch.before_len,
-        ..patch
-    };
-    for change in &mut inverse.changes {
-        std::mem::swap(&mut change.before, &mut change.after);
+/// The same the other way round. Its paths are those from after the operation.
+fn invert(changes: ChangeSet) -> ChangeSet {
+    let moved = Moved::all(&changes.operations);
+    let operations = changes
+        .operations
+        .iter()
+        .map(|operation| {
+            let now = moved.locate(operation.file()).into_owned();
+            match operation {
+                HostOperation::SetSecurity { before, after, .. } => HostOperation::SetSecurity {
+                    file: now,
+                    before: Arc::clone(after),
+                    after: Arc::clone(before),
+                },
+                HostOperation::Rename { file, .. } => HostOperation::Rename {
+                    file: now,
+                    // The check of the journal has made sure that it is one.
+                    name: file
+                        .file_name()
+                        .and_then(std::ffi::OsStr::to_str)
+                        .unwrap_or_default()
+                        .to_owned(),
+                },
+            }
+        })
+        .collect();
+    let mut patches = changes.patches;
+    for patch in &mut patches {
+        patch.file = moved.locate(&patch.file).into_owned();
+        std::mem::swap(&mut patch.before_len, &mut patch.after_len);
+        for change in &mut patch.changes {
+            std::mem::swap(&mut change.before, &mut change.after);
+        }
     }
-    inverse
+    ChangeSet {
+        patches,
+        operations,
+    }
 }
 
 /// As [`commit`] checks again, but with the hint that fits here.
 fn check_unchanged(
     id: &str,
-    inverse: &[Patch],
+    inverse: &ChangeSet,
     target: &mut dyn Target,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
-    let files = apply::open_all(inverse, target)?;
-    let changed: Vec<String> = compare::compare_all(&files, Stage::Checking, progress)?
-        .iter()
-        .filter_map(Comparison::not_before)
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
+    let open = OpenChanges::open(inverse, target)?;
+    match open.compare(Stage::Checking, progress)?.not_before() {
+        None => Ok(()),
+        Some(changed) => Err(Error::refused(
+            format!("the target has changed since operation {id}: {changed}"),
+            format!(
+                "nothing was changed; Windows or another program has written there since; {REVERT}"
+            ),
+        )),
     }
-    Err(Error::refused(
-        format!(
-            "the target has changed since operation {id}: {}",
-            changed.join("; ")
-        ),
-        format!(
-            "nothing was changed; Windows or another program has written there since; {REVERT}"
-        ),
-    ))
 }

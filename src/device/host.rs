@@ -117,7 +117,7 @@ pub(super) struct HostDevice {
 
 impl HostDevice {
     /// A device over an open `file` of `len` bytes. `resizable` for image files: their length is looked
-    /// at again before each use.
+    /// at again before each write, and before each use of a memory map.
     pub(super) fn new(
         path: &Path,
         file: Locked,
@@ -210,12 +210,21 @@ impl Device for HostDevice {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let range = bounds::check(self.path.display(), self.len(), offset, buffer.len())?;
         let len = buffer.len();
-        self.check_length(range.end)
-            .and_then(|()| match &self.map {
-                Some(map) if map.read(offset, buffer) => Ok(()),
-                _ => self.file.read_exact_at(buffer, offset),
-            })
-            .map_err(|error| Error::io(self.doing("reading", len, offset))(error))
+        let read = match &self.map {
+            Some(map) => {
+                self.check_length(range.end)
+                    .and_then(|()| match map.read(offset, buffer) {
+                        true => Ok(()),
+                        false => self.file.read_exact_at(buffer, offset),
+                    })
+            }
+            // A read that ends early tells by itself; only then is it asked why.
+            None => self
+                .file
+                .read_exact_at(buffer, offset)
+                .map_err(|error| self.check_length(range.end).err().unwrap_or(error)),
+        };
+        read.map_err(|error| Error::io(self.doing("reading", len, offset))(error))
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The narrow waist: everything from the host file up to a volume is a [`Device`].
 
+pub mod attribute;
 #[cfg(unix)]
 mod block;
 pub(crate) mod bounds;
+mod change;
 pub mod fault;
 #[cfg(unix)]
 mod file;
@@ -19,9 +21,9 @@ pub mod slice;
 #[cfg(unix)]
 mod usage;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use change::{Change, ChangeSet, HostOperation, Patch};
 #[cfg(unix)]
 pub use host::{Access, open};
 
@@ -78,30 +80,3 @@ pub(crate) fn fixed_length(len: u64, wanted: u64) -> Error {
 
 /// A device that several layers hold.
 pub type SharedDevice = Arc<dyn Device>;
-
-/// One contiguous change: `before` and `after` have the same length.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Where, in bytes from the start of the device or file.
-    pub offset: u64,
-    /// The bytes that were there.
-    pub before: Vec<u8>,
-    /// The bytes that are to be there.
-    pub after: Vec<u8>,
-}
-
-/// All changes to one host file: the image, or one file of a mounted folder.
-///
-/// A file that grows has `after_len > before_len`; the bytes past `before_len` count as zeros in
-/// `before`. Changes are sorted by offset and do not overlap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patch {
-    /// The host file or block device.
-    pub file: PathBuf,
-    /// Its length in bytes before.
-    pub before_len: u64,
-    /// Its length in bytes after.
-    pub after_len: u64,
-    /// What changes in it.
-    pub changes: Vec<Change>,
-}

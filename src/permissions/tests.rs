@@ -9,9 +9,9 @@ use crate::volume::{Entry, State};
 
 /// Paths with their SDDL; a path that ends in `/` is a folder, one that ends in `>` a link.
 #[derive(Debug)]
-struct Listed(BTreeMap<String, (EntryKind, Arc<[u8]>)>, State);
+struct InMemory(BTreeMap<String, (EntryKind, Arc<[u8]>)>, State);
 
-fn volume(entries: &[(&str, &str)]) -> Listed {
+fn volume(entries: &[(&str, &str)]) -> InMemory {
     let entries = entries.iter().map(|(path, text)| {
         let kind = match path.chars().last() {
             Some('/') => EntryKind::Directory,
@@ -23,10 +23,10 @@ fn volume(entries: &[(&str, &str)]) -> Listed {
         let path = path.trim_end_matches(['/', '>']).to_owned();
         (path, (kind, bytes.into()))
     });
-    Listed(entries.collect(), State::default())
+    InMemory(entries.collect(), State::default())
 }
 
-impl Volume for Listed {
+impl Volume for InMemory {
     fn state(&self) -> &State {
         &self.1
     }
@@ -224,10 +224,8 @@ fn a_listing_reads_like_that_of_icacls() {
     ]);
     let listed = list(&volume, "p", true).unwrap();
     let mut out = Vec::new();
-    let lines = listed
-        .iter()
-        .map(|listed| (listed.entry.path.as_str(), &*listed.descriptor));
-    let lines = lines.chain([("q", &b"no descriptor"[..])]);
+    let lines = listed.iter().map(super::Listed::line);
+    let lines = lines.chain([("q", Ok(&b"no descriptor"[..]))]);
     assert_eq!(write_listing(lines, &Names::new(), &mut out).unwrap(), 1);
     let text = String::from_utf8(out).unwrap();
     let (head, tail) = text.split_once(r"\q: ").unwrap();

@@ -29,16 +29,18 @@ pub(super) fn set_security(
     for group in groups {
         let paths: Vec<&str> = group.paths.iter().map(String::as_str).collect();
         let wanted = Descriptor::parse(&group.descriptor.0)?;
-        let mut judged: HashMap<Arc<[u8]>, bool> = HashMap::new();
+        // By address: equal descriptors are shared, and stay while `all` does.
+        let all = volume.security(&paths)?;
+        let mut judged: HashMap<usize, bool> = HashMap::new();
         let mut different = Vec::new();
-        for (path, current) in paths.iter().zip(volume.security(&paths)?) {
+        for (path, current) in paths.iter().zip(&all) {
             // A descriptor that cannot be read says something else, whatever it says.
-            let same = *judged.entry(Arc::clone(&current)).or_insert_with(|| {
-                Descriptor::parse(&current).is_ok_and(|current| current == wanted)
+            let same = *judged.entry(current.as_ptr().addr()).or_insert_with(|| {
+                Descriptor::parse(current).is_ok_and(|current| current.says_the_same(&wanted))
             });
             if !same {
                 different.push(*path);
-                before.push(((*path).to_owned(), current));
+                before.push(((*path).to_owned(), Arc::clone(current)));
             }
         }
         if different.is_empty() {
@@ -53,7 +55,7 @@ pub(super) fn set_security(
     if changed.is_empty() {
         return Ok(None);
     }
-    let inverse = grouped(before);
+    let inverse = grouped(&before);
     Ok(Some(Step {
         reason: reason.to_owned(),
         before: describe(&inverse),
@@ -66,24 +68,28 @@ pub(super) fn set_security(
 /// Both say the same.
 pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
     let read = Descriptor::parse;
-    one == other || matches!((read(one), read(other)), (Ok(one), Ok(other)) if one == other)
+    one == other
+        || matches!((read(one), read(other)), (Ok(one), Ok(other)) if one.says_the_same(&other))
 }
 
 /// The paths by their descriptor, in the order in which these first come.
-fn grouped(paths: Vec<(String, Arc<[u8]>)>) -> Vec<SecurityGroup> {
+fn grouped(paths: &[(String, Arc<[u8]>)]) -> Vec<SecurityGroup> {
     let mut groups: Vec<SecurityGroup> = Vec::new();
-    let mut known: HashMap<Arc<[u8]>, usize> = HashMap::new();
+    let mut known: HashMap<&[u8], usize> = HashMap::new();
+    // Equal descriptors are mostly shared: the address is asked first.
+    let mut places: HashMap<usize, usize> = HashMap::new();
     for (path, descriptor) in paths {
-        let next = groups.len();
-        let place = *known.entry(descriptor).or_insert_with_key(|descriptor| {
-            groups.push(SecurityGroup {
-                descriptor: HexBytes(descriptor.to_vec()),
-                paths: Vec::new(),
-            });
-            next
+        let place = places.entry(descriptor.as_ptr().addr()).or_insert_with(|| {
+            *known.entry(descriptor).or_insert_with(|| {
+                groups.push(SecurityGroup {
+                    descriptor: HexBytes(descriptor.to_vec()),
+                    paths: Vec::new(),
+                });
+                groups.len().saturating_sub(1)
+            })
         });
-        if let Some(group) = groups.get_mut(place) {
-            group.paths.push(path);
+        if let Some(group) = groups.get_mut(*place) {
+            group.paths.push(path.clone());
         }
     }
     groups

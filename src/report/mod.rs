@@ -92,7 +92,8 @@ impl Verdict {
 pub struct TargetReport {
     /// As the user named it.
     pub path: String,
-    /// `raw`, `vhd-fixed`, `folder`; `None` when it could not be opened.
+    /// `raw`, `vhd-fixed`, `vhd-dynamic`, `vhd-differencing`, `vhdx-fixed`, `vhdx-dynamic`, `vhdx-differencing`,
+    /// `folder`; `None` when it could not be opened.
     pub container: Option<String>,
     /// Length of the virtual disk in bytes; `None` for a folder.
     pub size: Option<u64>,
@@ -154,6 +155,8 @@ pub struct OperationReport {
     pub ranges: u64,
     /// How many bytes those hold.
     pub bytes: u64,
+    /// How many permissions and names the file system of a mounted folder sets for us.
+    pub host_operations: u64,
     /// The journal file.
     pub journal: Option<String>,
     /// True when everything was read back as intended.

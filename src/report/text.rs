@@ -134,13 +134,24 @@ pub fn operation(operation: &OperationReport) -> String {
         line!(out, "      {RED}-{RED:#} {}", edit.before);
         line!(out, "      {GREEN}+{GREEN:#} {}", edit.after);
     }
-    line!(
-        out,
-        "  {} in {} on the target",
-        self::size(operation.bytes),
-        count(operation.ranges, "range")
-    );
+    let extent = extent(operation.ranges, operation.bytes, operation.host_operations);
+    line!(out, "  {extent} on the target");
     out
+}
+
+/// How much of the target an operation changes.
+pub fn extent(ranges: u64, bytes: u64, host_operations: u64) -> String {
+    let bytes = format!("{} in {}", size(bytes), count(ranges, "range"));
+    let host = format!(
+        "{} set by the mounted file system",
+        count(host_operations, "permission or name")
+    )
+    .replace("permission or names", "permissions or names");
+    match (ranges, host_operations) {
+        (_, 0) => bytes,
+        (0, _) => host,
+        (_, _) => format!("{bytes}, {host}"),
+    }
 }
 
 /// The line that stands alone for a diagnosis.

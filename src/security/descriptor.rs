@@ -197,6 +197,21 @@ impl Descriptor {
         Ok(descriptor)
     }
 
+    /// Whether both say the same: owner, group, control and entries. Layout, slack, revisions of lists and fields that
+    /// mean nothing may differ.
+    pub fn says_the_same(&self, other: &Descriptor) -> bool {
+        let entries = |one: &AclField, other: &AclField| match (one, other) {
+            (AclField::Present(one), AclField::Present(other)) => one.aces == other.aces,
+            (one, other) => one == other,
+        };
+        self.owner == other.owner
+            && self.group == other.group
+            && self.effective_control() == other.effective_control()
+            && self.resource_manager == other.resource_manager
+            && entries(&self.dacl, &other.dacl)
+            && entries(&self.sacl, &other.sacl)
+    }
+
     /// The control as it is written: the bits for "present" follow the fields, "self-relative" is set.
     pub fn effective_control(&self) -> u16 {
         let mut flags = self.control | control::SELF_RELATIVE;

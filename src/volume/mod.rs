@@ -4,6 +4,7 @@
 //! Paths are relative to the volume's root, parts separated by `/` or `\`, names compared without case
 //! as Windows does. A path never leaves the volume.
 
+mod journal;
 pub mod mounted;
 pub mod ntfs;
 mod path;
@@ -11,6 +12,8 @@ mod path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+
+pub use journal::{ConcernedFile, JournalState, JournalVerdict, OpenTransaction, TransactionState};
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -61,6 +64,8 @@ pub struct State {
     pub hibernated: bool,
     /// `$LogFile` is not clean; the text says how.
     pub unclean_journal: Option<String>,
+    /// What is known of the journal; `null` where there is none or the host looks after it.
+    pub journal: Option<JournalState>,
 }
 
 /// A volume whose files can be read and, in place, written.
@@ -71,7 +76,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// What is known of the volume.
     fn state(&self) -> &State;
 
-    /// `Err(Refused)` with the reason and the next step when nothing may be written to this volume.
+    /// `Err(Refused)` with the reason and the next step when nothing may be written to this volume. `Ok` when
+    /// something may: with a pending journal, only contents that it does not concern. Changes nothing.
     fn check_writable(&self) -> Result<()>;
 
     /// The entry at `path`, or `None` when a part of the path does not exist.
@@ -120,6 +126,22 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         Err(not_offered("reading permissions"))
     }
 
+    /// Whether a reader that is not ours finds this security descriptor for all of `paths`, for verification;
+    /// `None` where there is no such reader, or it has no opinion on one of them.
+    fn second_reader_agrees_on_security(
+        &self,
+        _paths: &[&str],
+        _descriptor: &[u8],
+    ) -> Option<bool> {
+        None
+    }
+
+    /// What is wrong in how the volume keeps its security descriptors, in plain words; for verification after a
+    /// change. Empty where nothing is, or where the volume keeps none itself.
+    fn check_security(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Gives the files and folders at `paths` this self-relative security descriptor. `now` is a FILETIME.
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
         let _ = (descriptor, paths, now);
@@ -152,7 +174,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     }
 
     /// Agrees to throw away what waits in the volume's journal: the first change then closes the journal and
-    /// marks the volume dirty, so that Windows checks it when it starts.
+    /// marks the volume dirty, so that Windows checks it when it starts. Nothing is to be agreed to, and
+    /// nothing more is done, where nothing waits. `Refused` where that is not enough, as with hibernation.
     fn discard_journal(&self) -> Result<()> {
         Err(not_offered("discarding the journal"))
     }

@@ -7,30 +7,38 @@
 //!                     |              replace: the new content stays here, in memory
 //!                     v                  v
 //!                  patches: the file, still what it was, against the new content -> 512-byte ranges
+//!
+//! set_security, rename: what the host is to do stays here too -> operations
 //! ```
 //!
-//! Nothing is ever written here: a commit writes the patches. It compares only the ranges that change, so
-//! that [`MountedFolder::patches`] checks the whole file against its fingerprint: an edit of a file that has
-//! changed since it was read is refused.
+//! Nothing is ever written here: a commit writes the patches and has the host do the operations. It compares
+//! only the ranges that change, so that [`MountedFolder::patches`] checks the whole file against its
+//! fingerprint: an edit of a file that has changed since it was read is refused. Until then everything that is
+//! asked is answered as if it had been written.
 //!
-//! Links lead nowhere (see `walk`). Not handled: creating, renaming and deleting files, security
-//! descriptors, alternate data streams; what the host's file system knows of the volume (label, dirty flag,
-//! $LogFile) is not asked, because a mounted volume is in the host's care. Hosts other than Unix are not
-//! asked whether the folder can be written; there the commit finds out, before it writes.
+//! Links lead nowhere (see `walk`). Not handled: creating and deleting files, alternate data streams; what
+//! the host's file system knows of the volume (label, dirty flag, $LogFile) is not asked, because a mounted
+//! volume is in the host's care. Hosts other than Unix are not asked whether the folder can be written; there
+//! the commit finds out, before it writes.
 
 mod difference;
 mod file;
+mod lookup;
+mod names;
+mod security;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::device::Patch;
+use crate::device::{ChangeSet, HostOperation, Patch};
 use crate::error::{Error, Result, ResultExt};
-use crate::volume::{Entry, EntryKind, State, Volume, hibernated, path};
+use crate::volume::{Entry, EntryKind, State, TreeEntry, Volume, hibernated, path};
 
+use lookup::Lookup;
+use security::Descriptors;
 use walk::{Node, Tree};
 
 /// The longest file that is replaced, in bytes; ours. Hives, the longest files that are edited, end at 2 GiB.
@@ -48,6 +56,9 @@ pub struct MountedFolder {
     fingerprints: RandomState,
     /// By absolute host path: every file whose content was read or replaced.
     files: Mutex<BTreeMap<PathBuf, Known>>,
+    descriptors: Mutex<Descriptors>,
+    /// What a person should know of the changes, by the host path concerned.
+    notes: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 /// What is known of a file's content.
@@ -84,6 +95,8 @@ impl MountedFolder {
             hibernation,
             fingerprints: RandomState::new(),
             files: Mutex::default(),
+            descriptors: Mutex::default(),
+            notes: Mutex::default(),
         })
     }
 
@@ -111,8 +124,23 @@ impl MountedFolder {
         Ok(patches)
     }
 
+    /// Everything that is to be done: [`MountedFolder::patches`], and what the host is to do. That descriptors and
+    /// names are still what they were is seen by the commit.
+    pub fn changes(&self) -> Result<ChangeSet> {
+        let mut operations = lock(&self.descriptors).operations();
+        let renames = self.tree.renames();
+        operations.extend(renames.iter().map(|(file, name)| HostOperation::Rename {
+            file,
+            name: name.to_owned(),
+        }));
+        Ok(ChangeSet {
+            patches: self.patches()?,
+            operations,
+        })
+    }
+
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Known>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.files)
     }
 
     fn fingerprint(&self, content: &[u8]) -> Fingerprint {
@@ -127,7 +155,7 @@ impl MountedFolder {
         let files = self.files();
         let pending = files.get(&node.host).and_then(|known| known.after.as_ref());
         Entry {
-            name: node.name.clone(),
+            name: node.name().to_owned(),
             kind: node.kind,
             len: match (node.kind, pending) {
                 (EntryKind::Directory, _) => 0,
@@ -214,6 +242,88 @@ impl Volume for MountedFolder {
         known.after = Some(content.to_vec());
         Ok(())
     }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        self.tree.tree(path)
+    }
+
+    fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
+        let mut lookup = Lookup::new(&self.tree);
+        let mut descriptors = lock(&self.descriptors);
+        let mut found = Vec::with_capacity(paths.len());
+        for path in paths {
+            found.push(descriptors.get(path, lookup.find(path)?)?);
+        }
+        Ok(found)
+    }
+
+    /// `now` plays no part: the host keeps the time of the change.
+    fn set_security(&self, descriptor: &[u8], paths: &[&str], _now: u64) -> Result<()> {
+        self.check_writable()?;
+        security::check(descriptor)?;
+        let mut lookup = Lookup::new(&self.tree);
+        let mut folders = HashSet::new();
+        let mut descriptors = lock(&self.descriptors);
+        let mut hosts = Vec::with_capacity(paths.len());
+        for path in paths {
+            let host = lookup.find(path)?;
+            // Another file system may be mounted below the root.
+            if host != self.tree.root()
+                && let Some(folder) = host.parent()
+                && !folders.contains(folder)
+            {
+                file::check_mounted_for_writing(folder)?;
+                folders.insert(folder.to_owned());
+            }
+            hosts.push(descriptors.check(path, host)?);
+        }
+        // Nothing can fail from here on.
+        descriptors.set(descriptor, hosts);
+        Ok(())
+    }
+
+    /// `now` plays no part: the host keeps the time of the change.
+    fn rename(&self, path: &str, name: &str, _now: u64) -> Result<()> {
+        self.check_writable()?;
+        names::check_new(name)?;
+        let mut lookup = Lookup::new(&self.tree);
+        let host = lookup.find(path)?;
+        let (Some(folder), Some(stored)) = (
+            host.parent().filter(|_| host != self.tree.root()),
+            host.file_name().and_then(std::ffi::OsStr::to_str),
+        ) else {
+            return Err(Error::refused(
+                "the root of a volume has no name to change",
+                "give the path of a file or folder in it",
+            ));
+        };
+        file::check_mounted_for_writing(folder)?;
+        file::check_not_mounted_on(path, folder, &host)?;
+        file::check_spelling(path, folder, stored)?;
+        lookup.check_free(path, folder, stored, name)?;
+        let note = file::short_name(&host).map(|short| {
+            format!(
+                "{path}: the host's file system drops the short (8.3) name {short} with the rename, and an undo does \
+                 not give it back"
+            )
+        });
+        self.tree.rename(folder, stored, name);
+        let mut notes = lock(&self.notes);
+        match note.filter(|_| stored != name) {
+            Some(note) => notes.insert(host, note),
+            None => notes.remove(&host),
+        };
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        lock(&self.notes).values().cloned().collect()
+    }
+}
+
+/// A lock that another thread's panic does not spoil: what is kept here is whole between any two changes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says why Windows may be hibernated here; `None` when it is not.

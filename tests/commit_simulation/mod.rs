@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! A machine that loses power: the target's files and the journal folder, with one clock over both.
 //!
-//! Every step (a write, a change of length, a flush, a file made, a rename, a folder synced) is counted.
-//! After a given number the power goes: the step at hand may be cut off in its middle, every later one
-//! fails. [`Machine::crash`] then decides what of the unflushed steps reached the disk.
+//! Every step (a write, a change of length, a flush, a descriptor set, a file made, a rename, a folder synced)
+//! is counted. After a given number the power goes: the step at hand may be cut off in its middle, every later
+//! one fails. [`Machine::crash`] then decides what of the unflushed steps reached the disk.
+//!
+//! The target is a tree (`tree`). What [`Machine::files`] shows of it: content by path, and descriptors by path
+//! with `:security` behind it.
+
+mod tree;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use coldfix::commit::{
-    JournalDir, LockedDir, OperationHeader, Store, Target, TargetFile, TargetIdentity, TargetKind,
+    FileIdentity, JournalDir, LockedDir, OperationHeader, Store, Target, TargetFile,
+    TargetIdentity, TargetKind,
 };
 use coldfix::device::{Change, Patch};
 use coldfix::error::{Error, Result};
+pub use tree::SECURITY;
+use tree::Tree;
 
 /// What becomes of the steps that no flush covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +72,9 @@ struct State {
     steps: u64,
     stopped: bool,
     random: u64,
+    /// By the path that each had at first, which is what the tree knows it by.
     files: BTreeMap<PathBuf, SimulatedFile>,
+    tree: Tree,
     /// Contents of the journal folder: durable and present.
     contents: Vec<(Vec<u8>, Vec<u8>)>,
     names: BTreeMap<String, usize>,
@@ -75,6 +85,12 @@ struct State {
     space: Option<usize>,
     /// Fails every write of the target at or past this offset, while the power stays.
     bad_from: Option<u64>,
+    /// A rename adds the new name and then removes the old one, as ntfs-3g does it.
+    rename_in_two: bool,
+    /// The host does not take this descriptor.
+    refused: Option<Vec<u8>>,
+    /// The host keeps something else instead of this descriptor.
+    altered: Option<Vec<u8>>,
     /// The next flush of the target fails, and the cache keeps what never reached the disk.
     failing_flush: bool,
     /// First write to the target while no journal was durable.
@@ -160,8 +176,10 @@ fn sectors(offset: u64, data: &[u8]) -> Vec<(u64, Vec<u8>)> {
 impl Machine {
     pub fn new(files: &BTreeMap<PathBuf, Vec<u8>>) -> Self {
         let machine = Machine::default();
+        machine.state().tree = Tree::new(files);
         machine.state().files = files
             .iter()
+            .filter(|(path, _)| !tree::is_security(path))
             .map(|(path, content)| {
                 let file = SimulatedFile {
                     durable: content.clone(),
@@ -214,13 +232,39 @@ impl Machine {
         self.state().write_without_journal
     }
 
-    /// What the files hold now.
+    /// What the files hold now, under every name that they have, and their descriptors.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let state = self.state();
-        let files = state.files.iter();
-        files
-            .map(|(path, file)| (path.clone(), file.now.clone()))
-            .collect()
+        state
+            .tree
+            .show(&|id| state.files.get(id).map(|file| file.now.clone()))
+    }
+
+    /// Makes a folder as another program would, durably.
+    pub fn make(&self, folder: &Path) {
+        let mut state = self.state();
+        state.tree.make(folder);
+        state.tree.crash(Loss::Nothing, &mut |_| unreachable!());
+    }
+
+    pub fn rename_in_two(&self) {
+        self.state().rename_in_two = true;
+    }
+
+    pub fn refuse_descriptor(&self, descriptor: &[u8]) {
+        self.state().refused = Some(descriptor.to_owned());
+    }
+
+    pub fn alter_descriptor(&self, descriptor: &[u8]) {
+        self.state().altered = Some(descriptor.to_owned());
+    }
+
+    /// Sets a descriptor as another program would, durably.
+    pub fn overwrite_descriptor(&self, file: &Path, descriptor: &[u8]) {
+        let mut state = self.state();
+        let id = state.tree.find(file).unwrap();
+        state.tree.set_security(&id, descriptor);
+        state.tree.crash(Loss::Nothing, &mut |_| unreachable!());
     }
 
     /// Changes a file as another program would, durably.
@@ -276,6 +320,10 @@ impl Machine {
             };
             state.files.insert(path, file);
         }
+
+        let mut tree = std::mem::take(&mut state.tree);
+        tree.crash(loss, &mut |below| state.random(below));
+        state.tree = tree;
 
         for content in 0..state.contents.len() {
             let (durable, now) = state.contents[content].clone();
@@ -447,11 +495,108 @@ struct Handle {
 
 impl Target for SimulatedTarget {
     fn open(&mut self, file: &Path) -> Result<Box<dyn TargetFile>> {
-        assert!(self.machine.state().files.contains_key(file), "{file:?}");
+        let id = self.machine.state().tree.find(file);
+        assert!(id.is_some(), "{file:?} is not there");
+        let path = id.unwrap();
+        assert!(self.machine.state().files.contains_key(&path), "{file:?}");
         Ok(Box::new(Handle {
             machine: self.machine.clone(),
-            path: file.to_owned(),
+            path,
         }))
+    }
+
+    fn security(&self, file: &Path) -> Result<Option<Vec<u8>>> {
+        let state = self.machine.state();
+        if state.stopped {
+            return Err(Error::io("reading a descriptor")(power()));
+        }
+        let id = state.tree.find(file);
+        Ok(id.map(|id| state.tree.security(&id)))
+    }
+
+    fn set_security(&self, file: &Path, descriptor: &[u8]) -> Result<()> {
+        self.step("setting a descriptor", |state| {
+            let id = state.tree.find(file).unwrap();
+            if state.refused.as_deref() == Some(descriptor) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let mut kept = descriptor.to_owned();
+            if state.altered.as_deref() == Some(descriptor) {
+                kept.push(0);
+            }
+            state.tree.set_security(&id, &kept);
+            Ok(())
+        })
+    }
+
+    fn identity(&self, file: &Path) -> Result<Option<FileIdentity>> {
+        let state = self.machine.state();
+        if state.stopped {
+            return Err(Error::io("looking at a name")(power()));
+        }
+        let id = state.tree.find(file);
+        Ok(id.map(|id| FileIdentity {
+            device: 1,
+            inode: state.tree.number(&id),
+        }))
+    }
+
+    fn rename(&self, file: &Path, name: &str) -> Result<()> {
+        let in_two = self.machine.state().rename_in_two;
+        let new = file.with_file_name(name);
+        let free = || self.machine.state().tree.find(&new).is_none();
+        assert!(free(), "{new:?} exists");
+        if !in_two {
+            return self.step("renaming", |state| {
+                state.tree.rename(file, name);
+                Ok(())
+            });
+        }
+        self.step("adding a name", |state| {
+            state.tree.add_name(file, name);
+            Ok(())
+        })?;
+        self.step("removing a name", |state| {
+            state.tree.remove_name(file);
+            Ok(())
+        })
+    }
+
+    fn remove_name(&self, file: &Path) -> Result<()> {
+        self.step("removing a name", |state| {
+            state.tree.remove_name(file);
+            Ok(())
+        })
+    }
+
+    fn flush_entries(&self, files: &BTreeSet<PathBuf>) -> Result<()> {
+        let mut state = self.machine.state();
+        let cut = state.step().map_err(Error::io("flushing a folder"))?;
+        if cut {
+            return Err(Error::io("flushing a folder")(power()));
+        }
+        if !state.lies.target_flush {
+            for file in files {
+                state.tree.flush(file);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SimulatedTarget {
+    fn step(&self, what: &str, act: impl FnOnce(&mut State) -> io::Result<()>) -> Result<()> {
+        let mut state = self.machine.state();
+        let cut = state.step().map_err(Error::io(what))?;
+        if !state.journal_is_durable() {
+            state.write_without_journal = true;
+        }
+        act(&mut state).map_err(Error::io(what))?;
+        if cut {
+            Err(Error::io(what)(power()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -548,6 +693,7 @@ pub fn identity() -> TargetIdentity {
         path: "/simulated/target".into(),
         container: "raw".into(),
         len: 0,
+        len_after: None,
         disk_id: None,
         kind: TargetKind::Image,
     }

@@ -4,6 +4,8 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #![allow(clippy::missing_docs_in_private_items, unreachable_pub)]
 
+pub mod judge;
+
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -76,6 +78,35 @@ pub fn image(name: &str) -> Option<PathBuf> {
     run("sh", &arguments);
     fs::rename(part, &target).unwrap();
     Some(target)
+}
+
+/// The volume that begins with this sector of a real image, and the copy of the boot sector behind it, for programs
+/// that know no offset; it must not be changed.
+pub fn bare(name: &str, sector: u64) -> Option<PathBuf> {
+    let disk = image(name)?;
+    let mut sectors = [0; 8];
+    let device = FileDevice::open(&disk);
+    device.read_at(sector * 512 + 0x28, &mut sectors).unwrap();
+    let len = (u64::from_le_bytes(sectors) + 1) * 512;
+    if len == device.len() {
+        return Some(disk);
+    }
+    let bare = disk.with_extension("volume");
+    if !bare.exists() {
+        let own = tempfile::NamedTempFile::new_in(scratch()).unwrap();
+        let arguments = [
+            format!("if={}", disk.display()),
+            format!("of={}", own.path().display()),
+            "bs=64k".into(),
+            format!("skip={}", sector * 512),
+            format!("count={len}"),
+            "iflag=skip_bytes,count_bytes".into(),
+            "conv=sparse".into(),
+        ];
+        run("dd", &arguments.each_ref().map(String::as_str));
+        own.persist(&bare).unwrap();
+    }
+    Some(bare)
 }
 
 /// A device on a file, for tests.
@@ -181,6 +212,17 @@ pub fn made_with((mib, cluster, sector): Geometry, names: u32) -> Option<PathBuf
 /// An image whose $MFT has an attribute list. In the folder `names`, file `n7` holds `content 7`.
 pub fn fragmented_mft() -> Option<PathBuf> {
     scripted("make_fragmented_mft.sh", &[])
+}
+
+/// A small image whose free space is in very many pieces, with the files `resident` and `clusters`.
+pub fn scattered((cluster, sector): (u32, u32)) -> Option<PathBuf> {
+    // Some hundred pieces, in as little time as that takes.
+    let kib = if cluster > 4096 { 64 << 10 } else { 18 << 10 };
+    let arguments = [kib, cluster, sector].map(|number| number.to_string());
+    scripted(
+        "make_scattered.sh",
+        &arguments.each_ref().map(String::as_str),
+    )
 }
 
 /// The image that one of our scripts makes.

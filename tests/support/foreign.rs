@@ -94,9 +94,9 @@ impl Reader {
     }
 }
 
-/// The Python that has `module`: Debian's for `hivex`, the one of `scripts/install-oracles` for all else.
+/// The Python that has `module`: Debian's for `hivex` and `samba`, the one of `scripts/install-oracles` for all else.
 pub fn python(module: &str) -> PathBuf {
-    if module == "hivex" {
+    if ["hivex", "samba"].contains(&module) {
         return PathBuf::from("/usr/bin/python3");
     }
     match std::env::var_os("COLDFIX_ORACLES") {
@@ -328,4 +328,43 @@ sys.stdout.buffer.write(NTFS(RangeStream(file, offset, length)).mft.get(path).op
         .arg(image)
         .args([&offset.to_string(), path]);
     run(&mut command).stdout
+}
+
+/// Fails unless ntfssecaudit finds no fault in `$SDS` (both halves), `$SII`, `$SDH` and what the files say. Returns what
+/// it says.
+///
+/// Behind the last entry of `$SDS`, where its own buffer still has a longer entry, the program takes what it finds for
+/// one more and complains of its length; on untouched volumes of Windows too. That alone is let pass, once in each half,
+/// and only when both halves and both indexes have the same entries.
+pub fn ntfssecaudit(image: &Path) -> String {
+    let output = super::program("ntfssecaudit")
+        .arg("-ar")
+        .arg(image)
+        .output();
+    let output = output.expect("run ntfssecaudit");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let behind = |line: &&str| line.starts_with("** Security attribute is too long");
+    let mut entries = Vec::new();
+    for part in ["$SDS-1", "$SDS-2", "$SII", "$SDH"] {
+        let section = text
+            .split_once(&format!("Auditing {part}\n"))
+            .and_then(|(_, rest)| rest.split_once(&format!(" errors in {part}\n")));
+        let (section, _) = section.unwrap_or_else(|| panic!("no {part}: {text}"));
+        let lines: Vec<&str> = section.lines().collect();
+        let passed = lines.iter().filter(|line| behind(line)).count();
+        assert!(passed <= 1, "{text}");
+        assert_eq!(lines[lines.len() - 1], passed.to_string(), "{text}");
+        let count = lines[lines.len() - 2].split(' ').next();
+        entries.push(count.unwrap_or_default().to_owned());
+    }
+    assert!(entries.iter().all(|count| *count == entries[0]), "{text}");
+    // Of descriptors that tests make longer than they need to be.
+    let longer = |line: &str| line.contains("Extra data appended") || line.ends_with("signalled");
+    let faults = text.lines().filter(|line| line.starts_with("**"));
+    let faults: Vec<&str> = faults
+        .filter(|line| !behind(line) && !longer(line))
+        .collect();
+    assert!(faults.is_empty(), "{text}");
+    assert!(text.contains("All keys are present in all lists"), "{text}");
+    text
 }

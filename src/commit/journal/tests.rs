@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::commit::{TargetIdentity, TargetKind};
+use crate::device::HostOperation;
 use crate::error::Kind;
 
 fn header() -> OperationHeader {
@@ -16,6 +17,7 @@ fn header() -> OperationHeader {
             path: "/disks/ä.raw".into(),
             container: "raw".into(),
             len: 4096,
+            len_after: None,
             disk_id: Some("01234567-89ab-cdef-0123-456789abcdef".into()),
             kind: TargetKind::Image,
         },
@@ -24,13 +26,13 @@ fn header() -> OperationHeader {
     }
 }
 
-fn patches() -> Vec<Patch> {
+fn changes() -> ChangeSet {
     let change = |offset, before: &[u8], after: &[u8]| Change {
         offset,
         before: before.to_vec(),
         after: after.to_vec(),
     };
-    vec![
+    ChangeSet::from(vec![
         Patch {
             file: "/disks/ä.raw".into(),
             before_len: 4096,
@@ -49,16 +51,45 @@ fn patches() -> Vec<Patch> {
             after_len: 512,
             changes: vec![],
         },
-    ]
+    ])
+}
+
+/// The same, and what a host does: two files with one descriptor, and two names.
+fn with_operations() -> ChangeSet {
+    let security = |file: &str, before: &[u8], after: &[u8]| HostOperation::SetSecurity {
+        file: file.into(),
+        before: before.into(),
+        after: after.into(),
+    };
+    let rename = |file: &str, name: &str| HostOperation::Rename {
+        file: file.into(),
+        name: name.into(),
+    };
+    ChangeSet {
+        operations: vec![
+            security("/m/a", b"old", b"new one"),
+            security("/m/ä", b"old", b"new one"),
+            security("/m/b", b"new one", b"old"),
+            rename("/m/ä", "Überholt"),
+            rename("/m", "n"),
+        ],
+        ..changes()
+    }
 }
 
 fn journal() -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(&header(), &patches(), &mut bytes).unwrap();
+    write(&header(), &changes(), &mut bytes).unwrap();
     bytes
 }
 
-fn read_bytes(mut bytes: &[u8]) -> Result<(Head, Vec<Patch>)> {
+fn journal_with_operations() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&header(), &with_operations(), &mut bytes).unwrap();
+    bytes
+}
+
+fn read_bytes(mut bytes: &[u8]) -> Result<(Head, ChangeSet)> {
     let length = as_u64(bytes.len());
     read("test", &mut bytes, length)
 }
@@ -70,6 +101,10 @@ fn with_crc(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// A journal put together by hand from sections, each with its right length and CRC.
 fn assemble(sections: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+    assemble_version(1, sections)
+}
+
+fn assemble_version(version: u32, sections: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
     let mut rest = Vec::new();
     for (tag, payload) in sections {
         let mut section = tag.to_vec();
@@ -78,7 +113,7 @@ fn assemble(sections: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
         rest.extend_from_slice(&with_crc(section));
     }
     let mut prefix = MAGIC.to_vec();
-    prefix.extend_from_slice(&1_u32.to_le_bytes());
+    prefix.extend_from_slice(&version.to_le_bytes());
     prefix.extend_from_slice(&as_u64(rest.len()).wrapping_add(24 + 48).to_le_bytes());
     let mut bytes = with_crc(prefix);
     bytes.extend_from_slice(&rest);
@@ -96,8 +131,36 @@ fn head_json(files: u64, ranges: u64, bytes: u64) -> Vec<u8> {
         files,
         ranges,
         bytes,
+        descriptors: 0,
+        operations: 0,
     })
     .unwrap()
+}
+
+fn operations_head(descriptors: u64, operations: u64) -> Vec<u8> {
+    serde_json::to_vec(&Head {
+        header: header(),
+        files: 0,
+        ranges: 0,
+        bytes: 0,
+        descriptors,
+        operations,
+    })
+    .unwrap()
+}
+
+fn security_section(before: u32, after: u32, path: &str) -> Vec<u8> {
+    let mut payload = before.to_le_bytes().to_vec();
+    payload.extend_from_slice(&after.to_le_bytes());
+    payload.extend_from_slice(path.as_bytes());
+    payload
+}
+
+fn name_section(length: u32, name: &[u8], path: &str) -> Vec<u8> {
+    let mut payload = length.to_le_bytes().to_vec();
+    payload.extend_from_slice(name);
+    payload.extend_from_slice(path.as_bytes());
+    payload
 }
 
 fn file_section(before_len: u64, after_len: u64, count: u64) -> Vec<u8> {
@@ -118,12 +181,20 @@ fn change_section(offset: u64, data: &[u8]) -> Vec<u8> {
 #[test]
 fn what_is_written_is_read() {
     let (head, read) = read_bytes(&journal()).unwrap();
-    assert_eq!(read, patches());
+    assert_eq!(read, changes());
     assert_eq!(head.header, header());
     assert_eq!((head.files, head.ranges, head.bytes), (3, 3, 7));
     let bytes = journal();
     let only_head = read_head("test", &mut bytes.as_slice(), as_u64(bytes.len())).unwrap();
     assert_eq!(only_head, head);
+    assert_eq!(u32_le(&bytes, 8), Some(1));
+
+    let bytes = journal_with_operations();
+    assert_eq!(u32_le(&bytes, 8), Some(2));
+    let (head, read) = read_bytes(&bytes).unwrap();
+    assert_eq!(read, with_operations());
+    assert_eq!((head.files, head.ranges, head.bytes), (3, 3, 7));
+    assert_eq!((head.descriptors, head.operations), (2, 5));
 }
 
 /// Journals of this version must stay readable, so the bytes themselves are pinned.
@@ -145,40 +216,78 @@ fn the_format_does_not_drift() {
         }],
     };
     let mut bytes = Vec::new();
-    write(&header(), std::slice::from_ref(&patch), &mut bytes).unwrap();
+    let set = ChangeSet::from(vec![patch]);
+    write(&header(), &set, &mut bytes).unwrap();
     assert_eq!(bytes, assemble(&sections));
-    assert_eq!(read_bytes(&bytes).unwrap().1, [patch]);
-    let mut digest = String::new();
-    for byte in Sha256::digest(&bytes) {
-        write!(digest, "{byte:02x}").unwrap();
-    }
-    assert_eq!(digest, GOLDEN);
+    assert_eq!(read_bytes(&bytes).unwrap().1, set);
+    assert_eq!(sha256(&bytes), GOLDEN);
+
+    // The second version: the same, and then the operations.
+    let sections = [
+        (HEAD, operations_head(2, 3)),
+        (b"DESC", b"one".to_vec()),
+        (b"DESC", b"two".to_vec()),
+        (b"SECD", security_section(0, 1, "a")),
+        (b"SECD", security_section(1, 0, "b")),
+        (b"NAME", name_section(3, b"new", "old")),
+    ];
+    let security = |file: &str, before: &[u8], after: &[u8]| HostOperation::SetSecurity {
+        file: file.into(),
+        before: before.into(),
+        after: after.into(),
+    };
+    let set = ChangeSet {
+        patches: Vec::new(),
+        operations: vec![
+            security("a", b"one", b"two"),
+            security("b", b"two", b"one"),
+            HostOperation::Rename {
+                file: "old".into(),
+                name: "new".into(),
+            },
+        ],
+    };
+    let mut bytes = Vec::new();
+    write(&header(), &set, &mut bytes).unwrap();
+    assert_eq!(bytes, assemble_version(2, &sections));
+    assert_eq!(read_bytes(&bytes).unwrap().1, set);
+    assert_eq!(sha256(&bytes), GOLDEN_TWO);
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    let mut digest = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
+    digest
+}
+
+const GOLDEN_TWO: &str = "7a6bb30e14f60fc14faefb93c4bfd67848316d4fcfd1e2ea26420c62c5cf758e";
 const GOLDEN: &str = "1abe62feb474ec55c5f5b8b2d2d68a94dca829cb46a386c0c6db65170b5a3585";
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let whole = journal();
-    for place in 0..whole.len() {
-        for bit in 0..8 {
-            let mut bytes = whole.clone();
-            bytes[place] ^= 1 << bit;
-            let error = read_bytes(&bytes).unwrap_err();
-            // A flipped bit in the version may make it a later one.
-            let expected = if (8..12).contains(&place) && error.kind() == Kind::Unsupported {
-                Kind::Unsupported
-            } else {
-                Kind::Damaged
-            };
-            assert_eq!(error.kind(), expected, "byte {place} bit {bit}: {error}");
+    for whole in [journal(), journal_with_operations()] {
+        for place in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[place] ^= 1 << bit;
+                let error = read_bytes(&bytes).unwrap_err();
+                // A flipped bit in the version may make it a later one.
+                let expected = if (8..12).contains(&place) && error.kind() == Kind::Unsupported {
+                    Kind::Unsupported
+                } else {
+                    Kind::Damaged
+                };
+                assert_eq!(error.kind(), expected, "byte {place} bit {bit}: {error}");
+            }
         }
     }
 }
 
 #[test]
 fn every_length_but_the_right_one_is_found() {
-    let whole = journal();
+    let whole = journal_with_operations();
     for length in 0..whole.len() {
         assert_eq!(
             read_bytes(&whole[..length]).unwrap_err().kind(),
@@ -193,7 +302,7 @@ fn every_length_but_the_right_one_is_found() {
 #[test]
 fn a_later_version_is_unsupported() {
     let mut bytes = journal();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let error = read_bytes(&bytes).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.hint().unwrap().contains("later"));
@@ -309,4 +418,142 @@ fn contradictions_under_right_checksums_are_found() {
     // The same by hand without a fault is read.
     let sections = vec![(HEAD, head_json(1, 0, 0)), (FILE, file_section(8, 9, 0))];
     read_bytes(&assemble(&sections)).unwrap();
+}
+
+#[test]
+fn contradictory_operations_under_right_checksums_are_found() {
+    let two = || vec![(b"DESC", b"one".to_vec()), (b"DESC", b"two".to_vec())];
+    let one_name = |length, name: &[u8], path: &str| {
+        (
+            operations_head(0, 1),
+            vec![(NAME, name_section(length, name, path))],
+        )
+    };
+    let with = |count, sections: Vec<(&'static [u8; 4], Vec<u8>)>| {
+        (operations_head(2, count), [two(), sections].concat())
+    };
+    const SECURITY: &[u8; 4] = b"SECD";
+    const NAME: &[u8; 4] = b"NAME";
+    let cases = vec![
+        ("more than sections", (operations_head(0, u64::MAX), vec![])),
+        (
+            "more descriptors than sections",
+            (operations_head(u64::MAX, 0), two()),
+        ),
+        (
+            "no such descriptor",
+            with(1, vec![(SECURITY, security_section(0, 2, "a"))]),
+        ),
+        (
+            "the same descriptor",
+            with(1, vec![(SECURITY, security_section(1, 1, "a"))]),
+        ),
+        ("a short one", with(1, vec![(SECURITY, vec![0; 7])])),
+        (
+            "another section",
+            with(1, vec![(b"WHAT", security_section(0, 1, "a"))]),
+        ),
+        (
+            "an empty descriptor",
+            (
+                operations_head(2, 1),
+                vec![
+                    (b"DESC", vec![]),
+                    (b"DESC", b"two".to_vec()),
+                    (SECURITY, security_section(0, 1, "a")),
+                ],
+            ),
+        ),
+        (
+            "a descriptor that no attribute can hold",
+            (
+                operations_head(2, 1),
+                vec![
+                    (b"DESC", b"one".to_vec()),
+                    (b"DESC", vec![1; 65_537]),
+                    (SECURITY, security_section(0, 1, "a")),
+                ],
+            ),
+        ),
+        (
+            "two descriptors for one file",
+            with(
+                2,
+                vec![
+                    (SECURITY, security_section(0, 1, "a")),
+                    (SECURITY, security_section(1, 0, "a")),
+                ],
+            ),
+        ),
+        ("a name with a path", one_name(4, b"../x", "a")),
+        ("a name with a backslash", one_name(3, b"x\\y", "a")),
+        ("the name of the folder above", one_name(2, b"..", "a")),
+        ("no name", one_name(0, b"", "a")),
+        ("a zero in a name", one_name(2, b"x\0", "a")),
+        ("the same name", one_name(1, b"a", "x/a")),
+        ("a name that is not UTF-8", one_name(1, b"\xff", "a")),
+        ("a name longer than its section", one_name(9, b"x", "a")),
+        ("a length that wraps", one_name(u32::MAX, b"x", "a")),
+        ("nothing to rename", one_name(1, b"x", "..")),
+        (
+            "two renames of one file",
+            (
+                operations_head(0, 2),
+                vec![
+                    (NAME, name_section(1, b"x", "a")),
+                    (NAME, name_section(1, b"y", "a")),
+                ],
+            ),
+        ),
+        (
+            "two renames to one name",
+            (
+                operations_head(0, 2),
+                vec![
+                    (NAME, name_section(1, b"x", "a")),
+                    (NAME, name_section(1, b"x", "b")),
+                ],
+            ),
+        ),
+        (
+            "a rename to what is renamed away",
+            (
+                operations_head(0, 2),
+                vec![
+                    (NAME, name_section(1, b"b", "a")),
+                    (NAME, name_section(1, b"c", "b")),
+                ],
+            ),
+        ),
+        (
+            "a rename to what gets a descriptor",
+            with(
+                2,
+                vec![
+                    (SECURITY, security_section(0, 1, "a")),
+                    (NAME, name_section(1, b"a", "b")),
+                ],
+            ),
+        ),
+    ];
+    for (name, (head, sections)) in cases {
+        let sections = [vec![(HEAD, head)], sections].concat();
+        let error = read_bytes(&assemble_version(2, &sections)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Damaged, "{name}: {error}");
+        assert!(
+            error.to_string().contains("journal test"),
+            "{name}: {error}"
+        );
+    }
+    // The first version has no operations.
+    let head = [
+        (HEAD, operations_head(0, 1)),
+        (NAME, name_section(1, b"x", "a")),
+    ];
+    assert_eq!(
+        read_bytes(&assemble(&head)).unwrap_err().kind(),
+        Kind::Damaged
+    );
+    // The same by hand without a fault is read.
+    read_bytes(&assemble_version(2, &head)).unwrap();
 }

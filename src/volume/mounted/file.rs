@@ -131,3 +131,64 @@ pub(super) fn check_mounted_for_writing(place: &(impl OnFileSystem + ?Sized)) ->
          this Windows and shut it down fully first",
     ))
 }
+
+/// Refuses when something is mounted at the folder `host`, whose place the mount keeps.
+#[cfg(unix)]
+pub(super) fn check_not_mounted_on(path: &str, folder: &Path, host: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let device = |place: &Path| {
+        std::fs::symlink_metadata(place)
+            .map(|metadata| metadata.dev())
+            .map_err(Error::io(format!("looking at {}", place.display())))
+    };
+    if device(folder)? == device(host)? {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("{path} is where another file system is mounted"),
+        "unmount it, or give coldfix the folder that it is mounted at",
+    ))
+}
+
+#[cfg(not(unix))]
+pub(super) fn check_not_mounted_on(_: &str, _: &Path, _: &Path) -> Result<()> {
+    Ok(())
+}
+
+/// Refuses where the host may show another spelling of the name `stored` than the volume has, so that an undo
+/// could not give it back: lowntfs-3g with `ignore_case` shows every name in small letters.
+#[cfg(target_os = "linux")]
+pub(super) fn check_spelling(path: &str, folder: &Path, stored: &str) -> Result<()> {
+    let capital = stored.to_uppercase();
+    if stored != stored.to_lowercase()
+        || stored == capital
+        || std::fs::symlink_metadata(folder.join(capital)).is_err()
+    {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("{path} may be spelt otherwise on the volume than {stored}, as it is shown"),
+        "mount the volume without `ignore_case`",
+    ))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn check_spelling(_: &str, _: &Path, _: &str) -> Result<()> {
+    Ok(())
+}
+
+/// The short (8.3) name of a file, where ntfs-3g tells of one besides its long name.
+#[cfg(target_os = "linux")]
+pub(super) fn short_name(host: &Path) -> Option<String> {
+    let mut short = [0; 64];
+    let len = rustix::fs::lgetxattr(host, "system.ntfs_dos_name", &mut short[..]).ok()?;
+    let short = std::str::from_utf8(short.get(..len)?).ok()?;
+    let long = host.file_name()?.to_str()?;
+    (!short.is_empty() && !short.eq_ignore_ascii_case(long)).then(|| short.to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn short_name(_: &Path) -> Option<String> {
+    None
+}

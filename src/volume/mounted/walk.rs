@@ -11,21 +11,26 @@
 //! path cannot leave the root. Names that are not UTF-8 are listed with replacement characters and cannot be
 //! reached.
 //!
+//! Names that are about to change (`names`) are looked for and shown as they are to be.
+//!
 //! A host folder may itself compare without case (vfat, `lowntfs-3g`, macOS, Windows). Then the name as
 //! written would be found in any case, and one file would go by two names; so there the folder is searched.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::names::{Renames, same_without_case};
 use crate::error::{Error, Result};
-use crate::volume::{EntryKind, path};
+use crate::volume::{EntryKind, TreeEntry, path};
 
 /// The mounted folder.
 #[derive(Debug)]
 pub(super) struct Tree {
     /// Absolute, without links.
     root: PathBuf,
+    renames: RwLock<Renames>,
 }
 
 /// A file or folder that a path led to.
@@ -33,8 +38,8 @@ pub(super) struct Tree {
 pub(super) struct Node {
     /// Where it is on the host.
     pub(super) host: PathBuf,
-    /// Its name as stored; empty for the root.
-    pub(super) name: String,
+    /// Its path from the root, parts separated by `/`, each as stored or as it is to be.
+    pub(super) path: String,
     /// What it is.
     pub(super) kind: EntryKind,
     /// Length in bytes on the host.
@@ -42,7 +47,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new(host: PathBuf, name: String, metadata: &Metadata) -> Node {
+    fn new(host: PathBuf, path: String, metadata: &Metadata) -> Node {
         let kind = match metadata.file_type() {
             kind if kind.is_file() => EntryKind::File,
             kind if kind.is_dir() => EntryKind::Directory,
@@ -50,13 +55,26 @@ impl Node {
         };
         Node {
             host,
-            name,
+            path,
             kind,
             len: if kind == EntryKind::File {
                 metadata.len()
             } else {
                 0
             },
+        }
+    }
+
+    /// Its name; empty for the root.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The path of what has this name in it.
+    fn below(&self, name: &str) -> String {
+        match self.path.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.path),
         }
     }
 }
@@ -72,7 +90,22 @@ impl Tree {
                 "give the folder where the Windows volume is mounted",
             ));
         }
-        Ok(Tree { root: real })
+        Ok(Tree {
+            root: real,
+            renames: RwLock::default(),
+        })
+    }
+
+    /// The names that are to change.
+    pub(super) fn renames(&self) -> RwLockReadGuard<'_, Renames> {
+        self.renames.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what the host's folder stores under a name as another from now on.
+    pub(super) fn rename(&self, folder: &Path, stored: &str, shown: &str) {
+        let mut renames: RwLockWriteGuard<'_, Renames> =
+            self.renames.write().unwrap_or_else(PoisonError::into_inner);
+        renames.set(folder, stored, shown);
     }
 
     /// The folder's absolute path.
@@ -85,21 +118,22 @@ impl Tree {
         let looking = Error::io(format!("looking for {path}"));
         let metadata = fs::symlink_metadata(&self.root).map_err(looking)?;
         let mut node = Node::new(self.root.clone(), String::new(), &metadata);
+        let renames = self.renames();
         for part in path::parts(path) {
             match node.kind {
                 EntryKind::Directory => {}
                 EntryKind::File => return Ok(None),
-                EntryKind::Other => return Err(not_followed(path, &node.name)),
+                EntryKind::Other => return Err(not_followed(path, node.name())),
             }
-            let Some(name) = stored_name(path, &node.host, part)? else {
+            let Some((name, stored)) = find_name(&renames, path, &node.host, part)? else {
                 return Ok(None);
             };
-            let host = node.host.join(&name);
+            let host = node.host.join(&stored);
             let Some(metadata) = look(&host).map_err(Error::io(format!("looking for {path}")))?
             else {
                 return Ok(None);
             };
-            node = Node::new(host, name, &metadata);
+            node = Node::new(host, node.below(&name), &metadata);
         }
         Ok(Some(node))
     }
@@ -118,7 +152,7 @@ impl Tree {
                 format!("{path} is a folder"),
                 "give the path of a file in it",
             )),
-            EntryKind::Other => Err(not_followed(path, &node.name)),
+            EntryKind::Other => Err(not_followed(path, node.name())),
         }
     }
 
@@ -133,20 +167,28 @@ impl Tree {
                     "give the path of a folder",
                 ));
             }
-            EntryKind::Other => return Err(not_followed(path, &node.name)),
+            EntryKind::Other => return Err(not_followed(path, node.name())),
         }
-        let listing = || Error::io(format!("listing {path}"));
+        self.list_folder(&node)
+    }
+
+    /// What a folder holds, in no order.
+    fn list_folder(&self, folder: &Node) -> Result<Vec<Node>> {
+        let listing = || Error::io(format!("listing {}", folder.host.display()));
+        let renames = self.renames();
         let mut nodes = Vec::new();
-        for entry in fs::read_dir(&node.host).map_err(listing())? {
+        for entry in fs::read_dir(&folder.host).map_err(listing())? {
             let entry = entry.map_err(listing())?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let stored = entry.file_name();
+            let stored = stored.to_string_lossy();
+            let path = folder.below(renames.shown(&folder.host, &stored));
             match look(&entry.path()) {
-                Ok(Some(metadata)) => nodes.push(Node::new(entry.path(), name, &metadata)),
+                Ok(Some(metadata)) => nodes.push(Node::new(entry.path(), path, &metadata)),
                 Ok(None) => {} // deleted meanwhile
                 // One bad entry must not hide the others; whoever opens it is told.
                 Err(_) => nodes.push(Node {
                     host: entry.path(),
-                    name,
+                    path,
                     kind: EntryKind::Other,
                     len: 0,
                 }),
@@ -154,9 +196,80 @@ impl Tree {
         }
         Ok(nodes)
     }
+
+    /// What `path` leads to and everything below it, each folder before what is in it, sorted by name within it.
+    /// Links are listed and not entered.
+    pub(super) fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        let mut found = Vec::new();
+        let mut open = vec![self.expect(path)?];
+        while let Some(node) = open.pop() {
+            if node.kind == EntryKind::Directory {
+                let mut below = self.list_folder(&node)?;
+                below.sort_by(|left, right| right.path.cmp(&left.path));
+                open.extend(below);
+            }
+            found.push(TreeEntry {
+                path: node.path,
+                kind: node.kind,
+            });
+        }
+        Ok(found)
+    }
 }
 
-fn not_followed(path: &str, name: &str) -> Error {
+/// The name that `part` means in a folder of the host: as it is shown, and as it is stored.
+fn find_name(
+    renames: &Renames,
+    path: &str,
+    folder: &Path,
+    part: &str,
+) -> Result<Option<(String, String)>> {
+    if !renames.are_in(folder) {
+        let stored = stored_name(path, folder, part)?;
+        return Ok(stored.map(|stored| (stored.clone(), stored)));
+    }
+    let looking = || Error::io(format!("looking for {path}"));
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(looking())? {
+        if let Ok(stored) = entry.map_err(looking())?.file_name().into_string() {
+            names.push((renames.shown(folder, &stored).to_owned(), stored));
+        }
+    }
+    one_of(path, part, names)
+}
+
+/// The name that `part` means, of several. Each may come with what else is known of it.
+fn one_of<T>(
+    path: &str,
+    part: &str,
+    names: impl IntoIterator<Item = (String, T)>,
+) -> Result<Option<(String, T)>> {
+    let mut found = None;
+    let mut several = false;
+    for (name, rest) in names {
+        if name == part {
+            return Ok(Some((name, rest)));
+        }
+        if same_without_case(&name, part) {
+            several |= found.is_some();
+            found = Some((name, rest));
+        }
+    }
+    if several {
+        return Err(ambiguous(path, part));
+    }
+    Ok(found)
+}
+
+/// The error for a name that stands for several.
+pub(super) fn ambiguous(path: &str, part: &str) -> Error {
+    Error::refused(
+        format!("{path}: several names differ from {part} in upper and lower case only"),
+        "write the name exactly as it is stored",
+    )
+}
+
+pub(super) fn not_followed(path: &str, name: &str) -> Error {
     Error::unsupported(
         format!(
             "{path}: {name} is a link or another thing that is neither file nor folder; it is not followed"
@@ -166,7 +279,7 @@ fn not_followed(path: &str, name: &str) -> Error {
 }
 
 /// What lies at `host`, itself and not what it points to; `None` when nothing does.
-fn look(host: &Path) -> io::Result<Option<Metadata>> {
+pub(super) fn look(host: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(host) {
         Ok(metadata) => Ok(Some(metadata)),
         // Names that the host cannot have: with a zero, or too long.
@@ -193,28 +306,13 @@ fn stored_name(path: &str, folder: &Path, part: &str) -> Result<Option<String>> 
     if is_stored_exactly(folder, part).map_err(looking())? {
         return Ok(Some(part.to_owned()));
     }
-    let mut found: Option<String> = None;
-    let mut several = false;
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(looking())? {
-        let name = entry.map_err(looking())?.file_name();
-        let Some(name) = name.to_str() else {
-            continue;
-        };
-        if name == part {
-            return Ok(Some(name.to_owned()));
-        }
-        if same_without_case(name, part) {
-            several |= found.is_some();
-            found = Some(name.to_owned());
+        if let Ok(name) = entry.map_err(looking())?.file_name().into_string() {
+            names.push((name, ()));
         }
     }
-    if several {
-        return Err(Error::refused(
-            format!("{path}: several names differ from {part} in upper and lower case only"),
-            "write the name exactly as it is stored",
-        ));
-    }
-    Ok(found)
+    Ok(one_of(path, part, names)?.map(|(name, ())| name))
 }
 
 /// True when `folder` surely stores the name `part` as it is written; found without searching the folder,
@@ -236,36 +334,4 @@ fn is_stored_exactly(folder: &Path, part: &str) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_stored_exactly(_folder: &Path, _part: &str) -> io::Result<bool> {
     Ok(false)
-}
-
-fn same_without_case(left: &str, right: &str) -> bool {
-    left.chars().map(upcase).eq(right.chars().map(upcase))
-}
-
-/// One character in upper case, as Windows does it: one for one, so that "ß" stays; and only where the way
-/// back leads to the same character, so that "ı" and "ſ" stay, which are letters of their own to Windows.
-fn upcase(character: char) -> char {
-    let single =
-        |mut mapped: std::char::ToUppercase| mapped.next().filter(|_| mapped.next().is_none());
-    match single(character.to_uppercase()) {
-        Some(upper) if upper.to_lowercase().eq([character]) => upper,
-        _ => character,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::same_without_case;
-
-    #[test]
-    fn names_compare_as_in_windows() {
-        assert!(same_without_case("system32", "SYSTEM32"));
-        assert!(same_without_case("Überprüfung", "üBERPRÜFUNG"));
-        assert!(same_without_case("систем", "СИСТЕМ"));
-        assert!(!same_without_case("straße", "STRASSE"));
-        assert!(!same_without_case("ſystem", "SYSTEM"));
-        assert!(!same_without_case("wındows", "WINDOWS"));
-        assert!(!same_without_case("SYSTEM", "SYSTEM1"));
-        assert!(!same_without_case("SYSTEM1", "SYSTEM"));
-    }
 }

@@ -20,12 +20,16 @@ pub(super) mod attribute_type {
     pub(in super::super) const STANDARD_INFORMATION: u32 = 0x10;
     pub(in super::super) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(in super::super) const FILE_NAME: u32 = 0x30;
+    pub(in super::super) const OBJECT_ID: u32 = 0x40;
+    pub(in super::super) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(in super::super) const VOLUME_NAME: u32 = 0x60;
     pub(in super::super) const VOLUME_INFORMATION: u32 = 0x70;
     pub(in super::super) const DATA: u32 = 0x80;
     pub(in super::super) const INDEX_ROOT: u32 = 0x90;
     pub(in super::super) const INDEX_ALLOCATION: u32 = 0xA0;
+    pub(in super::super) const BITMAP: u32 = 0xB0;
     pub(in super::super) const REPARSE_POINT: u32 = 0xC0;
+    pub(in super::super) const EA: u32 = 0xE0;
     /// Not a type: ends the attributes of a record.
     pub(in super::super) const END: u32 = 0xFFFF_FFFF;
 }
@@ -46,6 +50,7 @@ pub(super) mod record_number {
     pub(in super::super) const VOLUME: u64 = 3;
     pub(in super::super) const ROOT: u64 = 5;
     pub(in super::super) const BITMAP: u64 = 6;
+    pub(in super::super) const SECURE: u64 = 9;
     pub(in super::super) const UPCASE: u64 = 10;
     /// Records below this one are the file system's own; users' files come after.
     pub(in super::super) const FIRST_USER: u64 = 24;
@@ -72,6 +77,13 @@ impl FileReference {
             record: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
             sequence: u16::from_le_bytes([low, high]),
         }
+    }
+
+    /// The packed form. Record numbers have 48 bits on every volume that there is room for.
+    pub(super) fn to_packed(self) -> u64 {
+        let [a, b, c, d, e, f, ..] = self.record.to_le_bytes();
+        let [low, high] = self.sequence.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, low, high])
     }
 }
 

@@ -1,378 +1,171 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Folders: the index `$I30` of file names, a B-tree.
+//! Indexes: B-trees of names in folders (`$I30`), of security ids and hashes in `$Secure` (`$SII`, `$SDH`).
 //!
 //! ```text
-//! $INDEX_ROOT value:  0 u32 0x30   8 u32 block size   10 node header   entries
-//! INDX block:         0 "INDX"  10 u64 own VCN        18 node header   entries
-//! node header:        0 u32 first entry  4 u32 used  8 u32 allocated (from the header)  C u8 1 = inner
-//! entry:              0 file reference  8 u16 length  A u16 key length  C u16 flags  10 key
-//!                     flags: 1 = its last 8 bytes are the VCN of the child before it, 2 = end, no key
-//! key ($FILE_NAME):   0 parent  28 allocated size  30 data size  38 attributes  40 u8 length  41 u8 space
-//!                     42 name
+//! directory   reads the names of a folder           block      the root's header, blocks on the disk
+//! node        one node, taken apart and laid out    collation  the order of the keys
+//! tree        finds entries                         change     inserts and removes them, in memory
+//! store       where the nodes are: $INDEX_ROOT, $INDEX_ALLOCATION, $BITMAP
 //! ```
 //!
-//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Only read here; [`super::write`] overwrites the sizes
-//! in a key. A block is visited once at most, so a tree that bites its tail ends in an error.
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. A change is worked out in memory, from nodes that are in
+//! order; an index that is not is left alone. Each question and each change reads the index anew, so that
+//! an [`Index`] is never out of date.
 
-use std::cmp::Ordering;
-use std::collections::HashSet;
-use std::sync::Arc;
+mod block;
+mod change;
+mod collation;
+mod directory;
+mod node;
+mod store;
+mod tree;
 
-use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::{FileReference, attribute_type};
-use super::mft::{Found, Mft};
-use super::multi_sector;
-use super::record::{Form, Record, utf16};
-use super::runs::Piece;
-use super::stream::{Content, Stream};
-use super::upcase::Upcase;
+use super::mft::Mft;
 
-const HAS_CHILD: u16 = 1;
-const END: u16 = 2;
+pub(super) use block::Block;
+pub(super) use collation::{Collation, name_key};
+pub(super) use directory::{Directory, FileName, IndexEntry, namespace};
 
-/// The namespaces of a name.
-pub(super) mod namespace {
-    /// The 8.3 name of a file that has a long one too.
-    pub(in super::super) const DOS: u8 = 2;
-}
+use change::Change;
+use node::Entry;
+use store::Attributes;
+use tree::{Changes, Store, Tree};
 
-/// A `$FILE_NAME` value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileName {
-    /// The folder it is in.
-    pub(super) parent: FileReference,
-    /// See [`namespace`].
-    pub(super) namespace: u8,
-    /// The name in UTF-16.
-    pub(super) name: Vec<u16>,
-}
-
-impl FileName {
-    /// Takes a value or an index key apart.
-    pub(super) fn parse(value: &[u8]) -> Option<FileName> {
-        let len = usize::from(*value.get(0x40)?).checked_mul(2)?;
-        Some(FileName {
-            parent: FileReference::from_packed(bytes::u64_le(value, 0)?),
-            namespace: *value.get(0x41)?,
-            name: utf16(bytes::slice(value, 0x42, len)?),
-        })
-    }
-}
-
-/// Where an entry's key is, for overwriting it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KeyPlace {
-    /// The block that holds it; `None` for the root, which is in a record.
-    pub(super) block: Option<u64>,
-    /// Bytes from the start of the block, or of the value of $INDEX_ROOT.
-    pub(super) offset: usize,
-}
-
-/// One name in a folder.
-#[derive(Clone, Debug)]
-pub(super) struct IndexEntry {
-    /// The file.
-    pub(super) file: FileReference,
-    /// The name, the key of the entry.
-    pub(super) name: FileName,
-    /// Where the key is.
-    pub(super) place: KeyPlace,
-}
-
-/// A block of an index, as on disk but with the original bytes back in place.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    /// Where it lies on the device.
-    pub(super) pieces: Vec<Piece>,
-    /// Its bytes.
-    pub(super) bytes: Vec<u8>,
-}
-
-/// An open folder.
+/// An index that can be changed.
+///
+/// Entries are given and returned as they stand in a leaf: whole, without the VCN of a child. Keys are those bytes of
+/// an entry that are its key; [`name_key`] makes one of a name.
 #[derive(Debug)]
-pub(super) struct Directory<'v> {
+pub(super) struct Index<'v> {
     mft: &'v Mft,
-    what: String,
-    /// The attribute $INDEX_ROOT.
-    pub(super) root: Found,
-    allocation: Option<Stream>,
-    block_len: u64,
+    base: u64,
+    name: String,
+    collation: Collation<'v>,
 }
 
-/// What [`Directory::visit`] shall do about a name.
-enum Direction {
-    /// The names that are sought come before it: look into its child, then stop with this node.
-    Before,
-    /// It is one of those sought, and its child may hold more.
-    Here,
-    /// They come after it: go on, and leave its child out.
-    After,
-}
-
-impl<'v> Directory<'v> {
-    /// Opens the folder with this base record.
-    pub(super) fn open(mft: &'v Mft, record: &Arc<Record>) -> Result<Directory<'v>> {
-        let what = format!("$I30 of MFT record {}", record.number());
-        let name: Vec<u16> = "$I30".encode_utf16().collect();
-        let roots = mft.collect(record, attribute_type::INDEX_ROOT, Some(&name))?;
-        let Some(root) = roots.into_iter().next() else {
-            return Err(Error::damaged(what, 0, "an $INDEX_ROOT", "none"));
-        };
-        let value = root.record.value(&root.attribute).unwrap_or_default();
-        let header = (bytes::u32_le(value, 0), bytes::u32_le(value, 8));
-        let (Some(attribute_type::FILE_NAME), Some(block_len)) = header else {
-            return Err(Error::damaged(
-                what,
-                0,
-                "an index of file names",
-                format!("{header:?}"),
-            ));
-        };
-        // 4096 with Windows; the other powers of two cost nothing.
-        if !block_len.is_power_of_two() || !(512..=0x1_0000).contains(&block_len) {
-            return Err(Error::damaged(
-                what,
-                8,
-                "a block size of 512 to 65536 bytes",
-                block_len.to_string(),
-            ));
-        }
-        let allocation = Stream::find(mft, record, attribute_type::INDEX_ALLOCATION, "$I30")?;
-        Ok(Directory {
+impl<'v> Index<'v> {
+    /// Opens the index `name` of the file with this base record. `Damaged` when it is none with this collation.
+    pub(super) fn open(
+        mft: &'v Mft,
+        base: u64,
+        name: &str,
+        collation: Collation<'v>,
+    ) -> Result<Index<'v>> {
+        let index = Index {
             mft,
-            what,
-            root,
-            allocation,
-            block_len: u64::from(block_len),
-        })
+            base,
+            name: name.to_owned(),
+            collation,
+        };
+        index.store()?;
+        Ok(index)
     }
 
-    /// The entries whose name is `name`, case apart: none, one, or several where names differ in case only.
-    pub(super) fn find(&self, upcase: &Upcase, name: &[u16]) -> Result<Vec<IndexEntry>> {
-        self.visit(Some(upcase), |found| match upcase.compare(name, found) {
-            Ordering::Less => Direction::Before,
-            Ordering::Equal => Direction::Here,
-            Ordering::Greater => Direction::After,
-        })
+    /// The entry with this key.
+    pub(super) fn find(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let store = self.store()?;
+        self.check_key(key, &store)?;
+        Tree::new(&store, self.collation).find(key)
     }
 
-    /// All entries.
-    pub(super) fn entries(&self) -> Result<Vec<IndexEntry>> {
-        self.visit(None, |_| Direction::Here)
+    /// Up to `limit` entries in order, from the first one that is not before `key`.
+    pub(super) fn entries_from(&self, key: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
+        let store = self.store()?;
+        self.check_key(key, &store)?;
+        Tree::new(&store, self.collation).entries_from(key, limit)
     }
 
-    /// Walks the tree and returns the entries that `direct` says are `Here`.
-    ///
-    /// With `order`, the names in each visited node have to ascend: else a search could miss one.
-    fn visit(
-        &self,
-        order: Option<&Upcase>,
-        direct: impl Fn(&[u16]) -> Direction,
-    ) -> Result<Vec<IndexEntry>> {
-        let root = self
-            .root
-            .record
-            .value(&self.root.attribute)
-            .unwrap_or_default();
-        let mut found = Vec::new();
-        let mut seen = HashSet::new();
-        let mut children = self.node(None, root, 0x10, order, &direct, &mut found)?;
-        while let Some(vcn) = children.pop() {
-            if !seen.insert(vcn) {
-                return Err(self.damaged(Some(vcn), 0, "a tree", "a block that is reached twice"));
-            }
-            let block = self.block(vcn)?;
-            let more = self.node(Some(vcn), &block.bytes, 0x18, order, &direct, &mut found)?;
-            children.extend(more);
-        }
+    /// The entry with the highest key.
+    pub(super) fn last(&self) -> Result<Option<Vec<u8>>> {
+        Tree::new(&self.store()?, self.collation).last()
+    }
+
+    /// Adds an entry. Refused, before anything is written, when its key exists, or a name that differs in case only,
+    /// and when records or the volume are full.
+    pub(super) fn insert(&self, entry: &[u8]) -> Result<()> {
+        self.plan(|change| change.insert(entry))?.1.write()
+    }
+
+    /// Removes the entry with this key; false when there is none.
+    pub(super) fn remove(&self, key: &[u8]) -> Result<bool> {
+        self.check_key(key, &self.store()?)?;
+        let (removed, plan) = self.plan(|change| change.remove(key))?;
+        plan.write()?;
+        Ok(removed.is_some())
+    }
+
+    /// Overwrites bytes of the entry with this key, from `offset` in the entry on: what is not its key, its lengths
+    /// or its flags, such as the sizes in a $FILE_NAME. False when there is no such entry.
+    pub(super) fn overwrite(&self, key: &[u8], offset: usize, data: &[u8]) -> Result<bool> {
+        self.check_key(key, &self.store()?)?;
+        let (found, plan) = self.plan(|change| change.overwrite(key, offset, data))?;
+        plan.write()?;
         Ok(found)
     }
 
-    /// Reads the entries of one node, whose header is at `header` in `node`; returns the children to visit.
-    fn node(
+    /// Works out how one entry takes the place of another, and writes nothing. Refused as with [`Index::insert`];
+    /// `Damaged` when there is no entry `key`.
+    pub(super) fn plan_replacement(&self, key: &[u8], entry: &[u8]) -> Result<Planned<'v>> {
+        self.check_key(key, &self.store()?)?;
+        let replace = |change: &mut Change<'_, Attributes<'v>>| {
+            let removed = change.remove(key)?;
+            change.insert(entry)?;
+            Ok(removed.is_some())
+        };
+        match self.plan(replace)? {
+            (true, plan) => Ok(plan),
+            (false, plan) => {
+                let what = plan.store.what();
+                Err(Error::damaged(what, 0, "an entry to be replaced", "none"))
+            }
+        }
+    }
+
+    fn plan<T>(
         &self,
-        block: Option<u64>,
-        node: &[u8],
-        header: usize,
-        order: Option<&Upcase>,
-        direct: &impl Fn(&[u16]) -> Direction,
-        found: &mut Vec<IndexEntry>,
-    ) -> Result<Vec<u64>> {
-        let field = |offset: usize| {
-            let offset = header.checked_add(offset)?;
-            header.checked_add(usize::try_from(bytes::u32_le(node, offset)?).ok()?)
-        };
-        let Some((first, used)) = field(0).zip(field(4).and_then(|end| node.get(..end))) else {
-            return Err(self.damaged(
-                block,
-                header,
-                "a node inside its block",
-                "one that leaves it",
-            ));
-        };
-        let mut children = Vec::new();
-        let mut previous: Option<Vec<u16>> = None;
-        let mut at = first;
-        loop {
-            let Some(entry) = Entry::parse(used, at) else {
-                return Err(self.damaged(
-                    block,
-                    at,
-                    "an index entry inside its node",
-                    "one that leaves it",
-                ));
-            };
-            let Some(key) = entry.key else {
-                children.extend(entry.child);
-                return Ok(children);
-            };
-            let Some(name) = FileName::parse(key) else {
-                return Err(self.damaged(block, at, "a file name", "a shorter key"));
-            };
-            if let (Some(upcase), Some(previous)) = (order, &previous)
-                && upcase.compare(previous, &name.name) == Ordering::Greater
-            {
-                return Err(self.damaged(
-                    block,
-                    at,
-                    "names in ascending order",
-                    "one out of order",
-                ));
-            }
-            match direct(&name.name) {
-                Direction::Before => {
-                    children.extend(entry.child);
-                    return Ok(children);
-                }
-                Direction::Here => {
-                    children.extend(entry.child);
-                    found.push(IndexEntry {
-                        file: entry.file,
-                        name: name.clone(),
-                        place: KeyPlace {
-                            block,
-                            offset: at.saturating_add(0x10),
-                        },
-                    });
-                }
-                Direction::After => {}
-            }
-            previous = Some(name.name);
-            at = entry.end;
-        }
+        change: impl FnOnce(&mut Change<'_, Attributes<'v>>) -> Result<T>,
+    ) -> Result<(T, Planned<'v>)> {
+        let store = self.store()?;
+        let mut plan = Change::new(&store, self.collation);
+        let result = change(&mut plan)?;
+        let changes = plan.finish()?;
+        Ok((result, Planned { store, changes }))
     }
 
-    /// Reads the index block with this VCN.
-    pub(super) fn block(&self, vcn: u64) -> Result<Block> {
-        let missing = || {
-            self.damaged(
-                Some(vcn),
-                0,
-                "a block in $INDEX_ALLOCATION",
-                "no such block",
-            )
-        };
-        let Some(Stream {
-            content: Content::NonResident { map, sizes, .. },
-            ..
-        }) = &self.allocation
-        else {
-            return Err(missing());
-        };
-        // A block smaller than a cluster is numbered in units of 512 bytes.
-        let cluster_size = u64::from(self.mft.boot.cluster_size);
-        let unit = if self.block_len >= cluster_size {
-            cluster_size
-        } else {
-            512
-        };
-        let pieces = vcn
-            .checked_mul(unit)
-            .filter(|offset| {
-                let end = offset.checked_add(self.block_len);
-                end.is_some_and(|end| end <= sizes.initialised)
-            })
-            .and_then(|offset| map.pieces(offset, self.block_len))
-            .filter(|pieces| pieces.iter().all(|piece| piece.place.is_some()))
-            .ok_or_else(missing)?;
-        let mut block = vec![0; usize::try_from(self.block_len).unwrap_or(0)];
-        let mut rest = block.as_mut_slice();
-        for piece in &pieces {
-            let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
-            let Some(((part, after), place)) = rest.split_at_mut_checked(len).zip(piece.place)
-            else {
-                break;
-            };
-            self.mft.device.read_at(place, part)?;
-            rest = after;
-        }
-        let what = format!("{}, block {vcn}", self.what);
-        multi_sector::restore(&mut block, b"INDX", &what, 0)?;
-        match bytes::u64_le(&block, 0x10) {
-            Some(own) if own == vcn => Ok(Block {
-                pieces,
-                bytes: block,
-            }),
-            own => Err(Error::damaged(
-                what,
-                0x10,
-                vcn.to_string(),
-                format!("{own:?}"),
-            )),
-        }
+    fn store(&self) -> Result<Attributes<'v>> {
+        Attributes::open(self.mft, self.base, &self.name, self.collation.numbers())
     }
 
-    /// Where the value of $INDEX_ROOT begins in its record.
-    pub(super) fn root_offset(&self) -> usize {
-        match self.root.attribute.form {
-            Form::Resident { offset, .. } => offset,
-            Form::NonResident { .. } => 0,
+    fn check_key(&self, key: &[u8], store: &Attributes<'v>) -> Result<()> {
+        if self.collation.is_key(key) {
+            return Ok(());
         }
-    }
-
-    fn damaged(&self, block: Option<u64>, offset: usize, expected: &str, found: &str) -> Error {
-        let what = match block {
-            Some(vcn) => format!("{}, block {vcn}", self.what),
-            None => format!("{}, root", self.what),
-        };
-        Error::damaged(what, u64::try_from(offset).unwrap_or(0), expected, found)
+        let found = format!("{} other bytes", key.len());
+        Err(Error::damaged(store.what(), 0, "a key to look for", found))
     }
 }
 
-/// An index entry, taken apart.
-struct Entry<'n> {
-    file: FileReference,
-    /// `None` for the end entry.
-    key: Option<&'n [u8]>,
-    child: Option<u64>,
-    /// Where the next one begins.
-    end: usize,
+/// The key of an entry as [`Index`] returns it; empty for what is no entry.
+pub(super) fn key_of(entry: &[u8]) -> Vec<u8> {
+    let entry = Entry::new(entry);
+    entry.map_or_else(Vec::new, |entry| entry.key().to_vec())
 }
 
-impl Entry<'_> {
-    /// The entry at `at`; `node` ends with the node's used bytes.
-    fn parse(node: &[u8], at: usize) -> Option<Entry<'_>> {
-        let len = usize::from(bytes::u16_le(node, at.checked_add(8)?)?);
-        let entry = bytes::slice(node, at, len).filter(|_| len >= 0x10 && len.is_multiple_of(8))?;
-        let flags = bytes::u16_le(entry, 0x0C)?;
-        let (body, child) = if flags & HAS_CHILD == 0 {
-            (entry, None)
-        } else {
-            let vcn = len.checked_sub(8).filter(|vcn| *vcn >= 0x10)?;
-            (entry.get(..vcn)?, Some(bytes::u64_le(entry, vcn)?))
-        };
-        let key_len = usize::from(bytes::u16_le(entry, 0x0A)?);
-        let key = match flags & END {
-            0 => Some(bytes::slice(body, 0x10, key_len)?),
-            _ => None,
-        };
-        Some(Entry {
-            file: FileReference::from_packed(bytes::u64_le(entry, 0)?),
-            key,
-            child,
-            end: at.checked_add(len)?,
-        })
+/// A change to an index that was worked out and not yet written. Nothing else may be written to the index before.
+#[derive(Debug)]
+pub(super) struct Planned<'v> {
+    store: Attributes<'v>,
+    changes: Changes,
+}
+
+impl Planned<'_> {
+    /// Writes the change.
+    pub(super) fn write(mut self) -> Result<()> {
+        self.store.write(self.changes)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,85 +5,110 @@
 //! restart    restart pages, LSN arithmetic        pages     which pages hold the log, where it ends
 //! record     records across pages, their action   operation codes of actions
 //! tables     checkpoint and its four tables       analysis  what was not on disk when Windows stopped
+//! pending    how much of it, and what it concerns close     the restart page of a closed journal
 //! ```
 //!
-//! [`judge`] gives one of four verdicts. `Clean`: nothing to do. `IdleDirty`: left open, but all was on disk.
-//! `Pending`: some was not. `Refuse`: it cannot be told. Closing an idle journal and replaying a pending one
-//! can start from the same [`pages::Chain`] and [`analysis::Analysis`].
+//! [`judge`] gives one of four verdicts. `Clean`: nothing to do. `Idle`: left open, but all was on disk.
+//! `Pending`: some was not. `Refused`: it cannot be told. A replay of a pending journal can start from
+//! the same [`pages::Chain`] and [`analysis::Analysis`].
 //!
 //! Source: the Linux driver ntfs3 (fslog.c) and ntfs-3g (logfile.c). Stricter than both
 //! where they leave a choice: version 2.0 is never clean, for Windows writes 1.1 when it lets go of a
 //! volume; and of a clean page whose fellow is bad it is not believed that it is the newer one.
 
 mod analysis;
+mod close;
 mod operation;
 mod pages;
+mod pending;
 mod record;
 mod restart;
 mod tables;
 
 use crate::error::Result;
 
-pub(super) use analysis::{Geometry, Pending};
+pub(super) use analysis::Geometry;
+pub(super) use close::{End, closed_page};
 pub(super) use pages::Source;
+pub(super) use pending::Pending;
 
 use analysis::Analysis;
 use pages::Chain;
 use record::walk;
-use restart::{PAGE, PAGE_LEN, Restart, RestartPage};
+use restart::{PAGE, PAGE_LEN, RestartPage};
 
 /// MFT records that a text names before it only counts them.
 const NAMED_MAX: usize = 12;
 
-/// What is in the journal.
+/// What is to be thought of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Windows let go of the volume.
     Clean,
     /// Left open, but everything was on disk.
-    IdleDirty {
-        /// Records since the last checkpoint.
-        records: usize,
-        /// In what way it was left open.
-        how: String,
-    },
+    Idle,
     /// Something was not on disk.
-    Pending {
-        /// What.
-        pending: Pending,
-        /// In what way it was left open.
-        how: String,
-    },
-    /// It cannot be told; nothing may be concluded from the journal.
-    Refuse {
-        /// Why.
-        reason: String,
-        /// In what way it was left open, where that is known.
-        how: Option<String>,
-    },
+    Pending(Pending),
+    /// It cannot be told; nothing may be concluded from the journal. Says why.
+    Refused(String),
 }
 
-impl Verdict {
+/// The journal, judged.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    /// What is to be thought of it.
+    pub(super) verdict: Verdict,
+    /// In what way it was left open; `None` when it is clean, or that is not known.
+    pub(super) how: Option<String>,
+    /// Records since the start of the last checkpoint, where they could be read.
+    pub(super) records: usize,
+    /// The last record, where all records that are needed could be read.
+    pub(super) end: Option<End>,
+    newest: Option<RestartPage>,
+}
+
+impl Journal {
+    /// A journal of which nothing is known but why.
+    pub(super) fn refused(reason: String) -> Journal {
+        Journal {
+            verdict: Verdict::Refused(reason),
+            how: None,
+            records: 0,
+            end: None,
+            newest: None,
+        }
+    }
+
+    /// Major and minor version of the newest restart page.
+    pub(super) fn version(&self) -> Option<(u16, u16)> {
+        self.newest.as_ref().map(|page| page.version)
+    }
+
     /// The verdict in words; `None` when the journal is clean.
     pub(super) fn uncleanness(&self) -> Option<String> {
-        Some(match self {
+        let text = match &self.verdict {
             Verdict::Clean => return None,
-            Verdict::IdleDirty { records, how } => format!(
-                "idle: nothing is pending, 0 transactions, 0 pages ({} since the last checkpoint); {how}",
-                counted(*records, "record")
+            Verdict::Idle => format!(
+                "idle: nothing is pending, 0 transactions, 0 pages ({} since the last checkpoint)",
+                counted(self.records, "record")
             ),
-            Verdict::Pending { pending, how } => format!(
-                "pending: {}, {}, records: {} to redo, {} to undo{}; {how}",
-                counted(pending.transactions, "transaction"),
+            Verdict::Pending(pending) => format!(
+                "pending: {}, {}, records: {} to redo, {} to undo{}{}",
+                counted(pending.open.len(), "transaction"),
                 counted(pending.pages, "page"),
                 pending.redo,
                 pending.undo,
-                files(pending)
+                files(pending),
+                match &pending.reach.everything {
+                    Some(why) => format!("; every file may be concerned: {why}"),
+                    None => String::new(),
+                }
             ),
-            Verdict::Refuse { reason, how } => match how {
-                Some(how) => format!("cannot be analysed: {reason}; {how}"),
-                None => format!("cannot be analysed: {reason}"),
-            },
+            Verdict::Refused(reason) => format!("cannot be analysed: {reason}"),
+        };
+        Some(match &self.how {
+            Some(how) => format!("{text}; {how}"),
+            None => text,
         })
     }
 }
@@ -109,32 +134,32 @@ fn files(pending: &Pending) -> String {
 }
 
 /// Reads the journal and says what is in it.
-pub(super) fn judge(source: &dyn Source, geometry: Geometry) -> Verdict {
-    let refuse = |reason: String, how: Option<String>| Verdict::Refuse { reason, how };
+pub(super) fn judge(source: &dyn Source, geometry: Geometry) -> Journal {
     let (first, second) = match (page(source, 0), page(source, PAGE_LEN)) {
         (Ok(first), Ok(second)) => (first, second),
         _ if source.len() < PAGE_LEN.saturating_mul(2) => {
-            return refuse("it is shorter than its two restart pages".into(), None);
+            return Journal::refused("it is shorter than its two restart pages".into());
         }
-        (Err(fault), _) | (_, Err(fault)) => return refuse(fault.to_string(), None),
+        (Err(fault), _) | (_, Err(fault)) => return Journal::refused(fault.to_string()),
     };
     let empty = |page: &[u8; PAGE]| page.iter().all(|byte| *byte == 0xFF);
     if empty(&first) && empty(&second) {
         // What mkntfs and ntfs-3g leave. Windows makes a new journal of it.
+        let erased = Journal::refused("its restart pages are erased, but not its records".into());
         return match rest_is_empty(source) {
-            true => Verdict::Clean,
-            false => refuse(
-                "its restart pages are erased, but not its records".into(),
-                None,
-            ),
+            true => Journal {
+                verdict: Verdict::Clean,
+                ..erased
+            },
+            false => erased,
         };
     }
-    let (newer, fellow) = match (RestartPage::parse(&first), RestartPage::parse(&second)) {
+    let (newest, fellow) = match (RestartPage::parse(&first), RestartPage::parse(&second)) {
         (Ok(first), Ok(second)) if second.current_lsn > first.current_lsn => (second, None),
         (Ok(first), Ok(_)) => (first, None),
         (Err(first), Err(second)) => {
             let reason = format!("no good restart page (first: {first}; second: {second})");
-            return refuse(reason, None);
+            return Journal::refused(reason);
         }
         (Ok(good), Err(fault)) => (
             good,
@@ -145,32 +170,50 @@ pub(super) fn judge(source: &dyn Source, geometry: Geometry) -> Verdict {
             Some(format!("the first restart page is bad: {fault}")),
         ),
     };
-    let how = match (newer.uncleanness(), fellow) {
-        (None, None) => return Verdict::Clean,
-        (None, Some(fellow)) => return refuse(fellow, None),
-        (Some(how), None) => how,
-        (Some(how), Some(fellow)) => format!("{how}; {fellow}"),
-    };
-    let analysed = newer
-        .restart(source.len())
-        .and_then(|restart| pending(source, &restart, geometry));
-    match analysed {
-        Ok((records, pending)) if pending.pages == 0 && pending.undo == 0 => {
-            Verdict::IdleDirty { records, how }
+    let mut journal = Journal::refused(String::new());
+    journal.how = newest.uncleanness();
+    journal.verdict = match (&mut journal.how, fellow) {
+        (None, None) => Verdict::Clean,
+        (None, Some(fellow)) => Verdict::Refused(fellow),
+        (Some(how), fellow) => {
+            how.extend(fellow.map(|fellow| format!("; {fellow}")));
+            match journal.analyse(&newest, source, geometry) {
+                Ok(pending) if pending.is_empty() => Verdict::Idle,
+                Ok(pending) => Verdict::Pending(pending),
+                Err(fault) => Verdict::Refused(fault.to_string()),
+            }
         }
-        Ok((_, pending)) => Verdict::Pending { pending, how },
-        Err(fault) => refuse(fault.to_string(), Some(how)),
-    }
+    };
+    journal.newest = Some(newest);
+    journal
 }
 
-/// Records since the last checkpoint, and what waits.
-fn pending(source: &dyn Source, restart: &Restart, geometry: Geometry) -> Result<(usize, Pending)> {
-    let from = restart.oldest_lsn.min(restart.restart_lsn);
-    let chain = Chain::build(source, restart, from)?;
-    // Every record that is needed must be readable, up to the last.
-    walk(&chain, from, |_| Ok(()))?;
-    let analysis = Analysis::run(&chain, restart.restart_lsn, geometry)?;
-    Ok((analysis.records, analysis.pending()?))
+impl Journal {
+    /// What waits; sets the end of the log and the number of records on the way.
+    fn analyse(
+        &mut self,
+        newest: &RestartPage,
+        source: &dyn Source,
+        geometry: Geometry,
+    ) -> Result<Pending> {
+        let restart = newest.restart(source.len())?;
+        let from = restart.oldest_lsn.min(restart.restart_lsn);
+        let chain = Chain::build(source, &restart, from)?;
+        // Every record that is needed must be readable, up to the last.
+        let mut last = None;
+        walk(&chain, from, |record| {
+            let data_len = u32::try_from(record.data.len()).unwrap_or(u32::MAX);
+            last = Some(End {
+                lsn: record.lsn,
+                data_len,
+            });
+            Ok(())
+        })?;
+        self.end = last;
+        let analysis = Analysis::run(&chain, restart.restart_lsn, geometry)?;
+        self.records = analysis.records;
+        analysis.pending()
+    }
 }
 
 fn page(source: &dyn Source, offset: u64) -> Result<[u8; PAGE]> {

@@ -13,18 +13,21 @@
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. $MFTMirr is compared before writing, never read
 //! from in place of $MFT.
 
-use std::sync::Arc;
+mod list;
+mod store;
 
-use crate::bytes;
+pub(super) use list::ListEntry;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
 use crate::device::SharedDevice;
 use crate::error::{Error, Result, ResultExt};
 
 use super::format::{BootSector, FileReference, attribute_type, record_number};
-use super::record::{Attribute, Form, Record, utf16};
+use super::record::{Attribute, Form, Record};
 use super::runs::{self, Piece, RunList};
-
-/// The longest attribute list that Windows makes, in bytes.
-const ATTRIBUTE_LIST_MAX: u64 = 0x4_0000;
+use super::upcase::Upcase;
 
 /// An attribute, or one extent of it, and the record that holds it.
 #[derive(Clone, Debug)]
@@ -42,18 +45,20 @@ pub(super) struct Mft {
     pub(super) device: SharedDevice,
     /// The volume's geometry.
     pub(super) boot: BootSector,
+    /// Changes when $MFT grows.
+    layout: RwLock<Layout>,
+    /// $MFTMirr, once asked for: where it lies and how many bytes of it there are. It never moves or grows.
+    mirror: OnceLock<(RunList, u64)>,
+    /// $UpCase, once asked for.
+    upcase: OnceLock<Upcase>,
+}
+
+/// Where the records are.
+#[derive(Clone, Debug)]
+struct Layout {
     map: RunList,
     /// How many records there are.
     records: u64,
-}
-
-/// One entry of an attribute list.
-struct ListEntry {
-    kind: u32,
-    lowest: u64,
-    holder: FileReference,
-    instance: u16,
-    name: Vec<u16>,
 }
 
 impl Mft {
@@ -70,11 +75,44 @@ impl Mft {
         let mut mft = Mft {
             device,
             boot,
-            map: RunList::new(cluster_size),
-            records: u64::MAX,
+            layout: RwLock::new(Layout {
+                map: RunList::new(cluster_size),
+                records: u64::MAX,
+            }),
+            mirror: OnceLock::new(),
+            upcase: OnceLock::new(),
         };
         mft.map_itself(&base).context(|| "opening $MFT")?;
         Ok(mft)
+    }
+
+    /// Looks again where the records are, after $MFT has grown.
+    pub(super) fn reopen(&self) -> Result<()> {
+        let fresh = Mft::open(Arc::clone(&self.device), self.boot.clone())?;
+        let layout = fresh
+            .layout
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = layout;
+        Ok(())
+    }
+
+    fn layout(&self) -> RwLockReadGuard<'_, Layout> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many records there are.
+    pub(super) fn records(&self) -> u64 {
+        self.layout().records
+    }
+
+    /// The volume's upper-case table.
+    pub(super) fn upcase(&self) -> Result<&Upcase> {
+        if let Some(upcase) = self.upcase.get() {
+            return Ok(upcase);
+        }
+        let upcase = Upcase::read(self)?;
+        Ok(self.upcase.get_or_init(|| upcase))
     }
 
     fn map_itself(&mut self, base: &Record) -> Result<()> {
@@ -96,7 +134,8 @@ impl Mft {
                 "no such attribute",
             ));
         };
-        if !self.map.extend(self.runs(base, first)?) {
+        let runs = self.runs(base, first)?;
+        if !self.extend(runs) {
             return Err(Error::damaged("$MFT", 0, "clusters from VCN 0", "a gap"));
         }
         for entry in self.attribute_list(base)?.unwrap_or_default() {
@@ -104,13 +143,14 @@ impl Mft {
                 continue;
             }
             let record = self.extension(base, entry.holder)?;
-            let attribute = pick(&record, &entry)?;
-            if !self.map.extend(self.runs(&record, attribute)?) {
-                return Err(gap("$MFT", entry.lowest, self.map.clusters()));
+            let runs = self.runs(&record, pick(&record, &entry)?)?;
+            if !self.extend(runs) {
+                return Err(gap("$MFT", entry.lowest, self.layout().map.clusters()));
             }
         }
-        if self.map.len() < sizes.allocated {
-            let found = format!("{} bytes mapped", self.map.len());
+        let mapped = self.layout().map.len();
+        if mapped < sizes.allocated {
+            let found = format!("{mapped} bytes mapped");
             return Err(Error::damaged(
                 "$MFT",
                 0,
@@ -119,24 +159,46 @@ impl Mft {
             ));
         }
         let record_size = u64::from(self.boot.record_size);
-        self.records = sizes.initialised.checked_div(record_size).unwrap_or(0);
+        let layout = self
+            .layout
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        layout.records = sizes.initialised.checked_div(record_size).unwrap_or(0);
         Ok(())
+    }
+
+    /// Adds the next extent of $MFT to what is known of it. False when it does not continue it.
+    fn extend(&mut self, runs: Vec<runs::Run>) -> bool {
+        let layout = self
+            .layout
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        layout.map.extend(runs)
     }
 
     /// Where record `number` lies on the device, in one or more pieces.
     pub(super) fn place(&self, number: u64) -> Result<Vec<Piece>> {
+        self.places(number, 1)
+    }
+
+    /// Where `count` records from `number` on lie on the device, in one or more pieces.
+    pub(super) fn places(&self, number: u64, count: u64) -> Result<Vec<Piece>> {
         let len = u64::from(self.boot.record_size);
+        let layout = self.layout();
+        let all = len.checked_mul(count);
+        let end = number.checked_add(count);
         let pieces = number
             .checked_mul(len)
-            .filter(|_| number < self.records)
-            .and_then(|offset| self.map.pieces(offset, len))
+            .filter(|_| end.is_some_and(|end| end <= layout.records))
+            .zip(all)
+            .and_then(|(offset, all)| layout.map.pieces(offset, all))
             .filter(|pieces| pieces.iter().all(|piece| piece.place.is_some()));
         pieces.ok_or_else(|| {
-            let end = self.map.len().checked_div(len).unwrap_or(0);
+            let end = layout.map.len().checked_div(len).unwrap_or(0);
             Error::damaged(
                 "$MFT",
                 number.saturating_mul(len),
-                format!("a record below {}", self.records.min(end)),
+                format!("a record below {}", layout.records.min(end)),
                 format!("a reference to record {number}"),
             )
         })
@@ -168,16 +230,7 @@ impl Mft {
     /// The base record that a reference names; it must be in use, and the one that was meant.
     pub(super) fn resolve(&self, reference: FileReference) -> Result<Record> {
         let record = self.read(reference.record)?;
-        check_sequence(&record, reference)?;
-        if record.base().is_some() {
-            let what = format!("MFT record {}", reference.record);
-            return Err(Error::damaged(
-                what,
-                0x20,
-                "a base record",
-                "an extension record",
-            ));
-        }
+        check_meant(&record, reference)?;
         Ok(record)
     }
 
@@ -236,6 +289,13 @@ impl Mft {
         Ok(found)
     }
 
+    /// The numbers of all records that hold attributes of the file with this base record, itself included.
+    pub(super) fn holders(&self, base: &Record) -> Result<BTreeSet<u64>> {
+        let list = self.attribute_list(base)?.unwrap_or_default();
+        let holders = list.iter().map(|entry| entry.holder.record);
+        Ok(holders.chain([base.number()]).collect())
+    }
+
     /// The runs of one extent of a non-resident attribute.
     pub(super) fn runs(&self, record: &Record, attribute: &Attribute) -> Result<Vec<runs::Run>> {
         let Form::NonResident {
@@ -258,7 +318,7 @@ impl Mft {
     }
 
     /// A record that extends `base`.
-    fn extension(&self, base: &Record, reference: FileReference) -> Result<Record> {
+    pub(super) fn extension(&self, base: &Record, reference: FileReference) -> Result<Record> {
         if reference.record == base.number() {
             return Ok(base.clone());
         }
@@ -274,73 +334,6 @@ impl Mft {
         }
         Ok(record)
     }
-
-    /// The file's attribute list; `None` when all attributes are in the base record.
-    fn attribute_list(&self, base: &Record) -> Result<Option<Vec<ListEntry>>> {
-        let Some(attribute) = base.first(attribute_type::ATTRIBUTE_LIST) else {
-            return Ok(None);
-        };
-        let what = format!("$ATTRIBUTE_LIST of record {}", base.number());
-        let value = match attribute.form {
-            Form::Resident { .. } => base.value(attribute).unwrap_or_default().to_vec(),
-            Form::NonResident { sizes, .. } => {
-                let sizes = sizes.filter(|sizes| sizes.initialised == sizes.data);
-                let len = sizes.map_or(0, |sizes| sizes.data);
-                if len == 0 || len > ATTRIBUTE_LIST_MAX {
-                    let expected = format!("1 to {ATTRIBUTE_LIST_MAX} bytes, all initialised");
-                    return Err(Error::damaged(what, 0, expected, len.to_string()));
-                }
-                let mut map = RunList::new(self.boot.cluster_size);
-                let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
-                if !map.extend(self.runs(base, attribute)?) {
-                    return Err(gap(&what, attribute.lowest(), 0));
-                }
-                map.read_at(self.device.as_ref(), 0, &mut value, &what)?;
-                value
-            }
-        };
-        parse_list(&value, &what).map(Some)
-    }
-}
-
-/// Takes an attribute list apart.
-fn parse_list(value: &[u8], what: &str) -> Result<Vec<ListEntry>> {
-    let mut entries = Vec::new();
-    let mut at = 0;
-    while at < value.len() {
-        let rest = value.get(at..).unwrap_or_default();
-        let (entry, len) = list_entry(rest).ok_or_else(|| {
-            let len = bytes::u16_le(rest, 4).map_or(0, usize::from);
-            Error::damaged(
-                what,
-                u64::try_from(at).unwrap_or(0),
-                "an entry of at least 0x1A bytes with its name inside",
-                format!("length {len:#x} where {:#x} are left", rest.len()),
-            )
-        })?;
-        entries.push(entry);
-        at = at.saturating_add(len);
-    }
-    Ok(entries)
-}
-
-/// The entry at the start of `rest`, and its length.
-fn list_entry(rest: &[u8]) -> Option<(ListEntry, usize)> {
-    let len = usize::from(bytes::u16_le(rest, 4)?);
-    let entry = bytes::slice(rest, 0, len).filter(|entry| entry.len() >= 0x1A)?;
-    let name_len = usize::from(*entry.get(6)?).checked_mul(2)?;
-    let name = match name_len {
-        0 => Vec::new(),
-        _ => utf16(bytes::slice(entry, usize::from(*entry.get(7)?), name_len)?),
-    };
-    let entry = ListEntry {
-        kind: bytes::u32_le(entry, 0)?,
-        lowest: bytes::u64_le(entry, 8)?,
-        holder: FileReference::from_packed(bytes::u64_le(entry, 0x10)?),
-        instance: bytes::u16_le(entry, 0x18)?,
-        name,
-    };
-    Some((entry, len))
 }
 
 /// The attribute in `record` that a list entry means.
@@ -362,6 +355,21 @@ fn pick<'r>(record: &'r Record, entry: &ListEntry) -> Result<&'r Attribute> {
             "no such attribute",
         )
     })
+}
+
+/// The record must be the base record that the reference means.
+pub(super) fn check_meant(record: &Record, reference: FileReference) -> Result<()> {
+    check_sequence(record, reference)?;
+    if record.base().is_some() {
+        let what = format!("MFT record {}", reference.record);
+        return Err(Error::damaged(
+            what,
+            0x20,
+            "a base record",
+            "an extension record",
+        ));
+    }
+    Ok(())
 }
 
 fn check_sequence(record: &Record, reference: FileReference) -> Result<()> {

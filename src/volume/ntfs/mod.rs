@@ -1,57 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! NTFS volumes: read in any state, written in place when Windows left them in order.
+//! NTFS volumes: read in any state, written when Windows left them in order.
 //!
 //! ```text
 //! format        boot sector, numbers          multi_sector  torn-write protection of FILE, INDX, RSTR
 //! record        MFT record, attributes        runs          mapping pairs -> clusters
 //! mft           record by number              stream        one attribute, all its extents -> content
 //! compression   LZNT1                         upcase, index names of a folder
-//! reparse, walk path -> file                  logfile, state  the gates before writing
-//! write         overwriting in place
+//! reparse, walk path -> file                  logfile, journal  what waits in the journal, closing it
+//! state, gate   what must hold before writing write         overwriting in place
+//! mft::store    the one door to the device
+//! stream_edit   attributes: write, set, make, remove       grow  make them longer
+//! bitmap        what is in use                allocate, clusters  which clusters, and whose
+//! records       taken from $MFT, given back   name, create, remove  files and folders
+//! rename        another name                  times         of a file
 //! ```
 //!
-//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: allocating, freeing or moving clusters, creating and deleting
-//! files, replaying the journal, alternate data streams, NTFS below 3.0 when writing.
+//! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: moving clusters, spreading a file over more
+//! records than it has, writing compressed, sparse and encrypted files, replaying the journal, alternate data
+//! streams, NTFS below 3.0 when writing.
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
 //! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
 //! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
 //! never ends on an index whose blocks point to each other. The tests show all three.
 
+mod allocate;
+mod bitmap;
+mod clusters;
 mod compression;
+mod create;
+mod find_files;
 mod format;
+mod gate;
+mod grow;
 mod index;
+mod journal;
 mod logfile;
 mod mft;
 mod multi_sector;
+mod name;
 #[cfg(test)]
 mod parts;
 mod record;
+mod records;
+mod remove;
+mod rename;
 mod reparse;
 mod runs;
 mod second_reader;
+mod secure;
+mod spans;
 mod state;
 mod stream;
+mod stream_edit;
+mod subtree;
+mod times;
 mod upcase;
 mod walk;
 mod write;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::device::SharedDevice;
 use crate::error::{Result, ResultExt};
 use crate::volume::path;
-use crate::volume::{Entry, State, Volume};
+use crate::volume::{Entry, State, TreeEntry, Volume};
 
+use create::New;
 use format::{BOOT_SECTOR_LEN, BootSector};
+use gate::Gate;
 use mft::Mft;
 use state::Condition;
 use upcase::Upcase;
 use walk::Tree;
+use write::Change;
 
 /// An NTFS volume on a device that begins with its boot sector.
 #[derive(Debug)]
 pub struct NtfsVolume {
     tree: Tree,
     condition: Condition,
+    notes: Mutex<Vec<String>>,
+    gate: Gate,
 }
 
 impl NtfsVolume {
@@ -69,7 +99,22 @@ impl NtfsVolume {
         let upcase = Upcase::read(&mft)?;
         let tree = Tree { mft, upcase };
         let condition = Condition::read(&tree)?;
-        Ok(NtfsVolume { tree, condition })
+        Ok(NtfsVolume {
+            tree,
+            condition,
+            notes: Mutex::default(),
+            gate: Gate::default(),
+        })
+    }
+
+    /// Keeps what the person should know of, once.
+    fn note(&self, more: Vec<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        for note in more {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
     }
 }
 
@@ -79,7 +124,7 @@ impl Volume for NtfsVolume {
     }
 
     fn check_writable(&self) -> Result<()> {
-        self.condition.check_writable(&self.tree.mft)
+        self.check_gates()
     }
 
     fn entry(&self, path: &str) -> Result<Option<Entry>> {
@@ -121,6 +166,39 @@ impl Volume for NtfsVolume {
         second_reader::agrees(&self.tree.mft.device, path, record, content)
     }
 
+    fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        self.tree.subtree(path)
+    }
+
+    fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
+        let (descriptors, notes) = secure::many::read(&self.tree, paths)?;
+        self.note(notes);
+        Ok(descriptors)
+    }
+
+    fn second_reader_agrees_on_security(&self, paths: &[&str], descriptor: &[u8]) -> Option<bool> {
+        let files = self.tree.find_files(paths).ok()?;
+        let records: Vec<u64> = files.iter().map(|file| file.record).collect();
+        second_reader::security::agrees(&self.tree.mft.device, &records, descriptor)
+    }
+
+    fn check_security(&self) -> Result<Vec<String>> {
+        secure::check::faults(&self.tree.mft)
+    }
+
+    fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
+        self.begin_metadata()?;
+        let notes = secure::many::write(&self.tree, descriptor, paths, now)?;
+        self.note(notes);
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.gate.notes();
+        notes.extend_from_slice(&self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        notes
+    }
+
     fn capacity(&self, path: &str) -> Result<u64> {
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
@@ -128,10 +206,42 @@ impl Volume for NtfsVolume {
     }
 
     fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
-        self.check_writable()?;
+        self.check_gates()?;
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
-        write::replace(&self.tree, path, &node, &stream, content)
+        let begin = |change| match change {
+            Change::Content => self.begin_content(path, &node, &stream),
+            Change::Metadata => self.begin_metadata(),
+        };
+        write::replace(&self.tree, path, &node, &stream, content, &begin)
             .context(|| format!("writing {path}"))
+    }
+
+    fn create_directory(&self, path: &str, descriptor: &[u8], now: u64) -> Result<()> {
+        self.begin_metadata()?;
+        let id = || secure::id_for(&self.tree.mft, descriptor);
+        create::create(&self.tree, path, New::Directory, id, now)
+            .context(|| format!("making the folder {path}"))
+    }
+
+    fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
+        self.begin_metadata()?;
+        let id = || secure::id_for(&self.tree.mft, descriptor);
+        create::create(&self.tree, path, New::File(content), id, now)
+            .context(|| format!("making the file {path}"))
+    }
+
+    fn remove(&self, path: &str, now: u64) -> Result<()> {
+        self.begin_metadata()?;
+        remove::remove(&self.tree, path, now).context(|| format!("removing {path}"))
+    }
+
+    fn rename(&self, path: &str, name: &str, now: u64) -> Result<()> {
+        self.begin_metadata()?;
+        rename::rename(&self.tree, path, name, now).context(|| format!("renaming {path}"))
+    }
+
+    fn discard_journal(&self) -> Result<()> {
+        self.agree_to_discard()
     }
 }

@@ -66,20 +66,38 @@ pub(super) fn restore(
 /// False, and nothing changed, when there is no proper update sequence array.
 #[must_use]
 pub(super) fn protect(structure: &mut [u8]) -> bool {
-    let Some((number, _)) = array(structure) else {
+    let Some(number) = number(structure) else {
         return false;
     };
+    protect_as(structure, next(number))
+}
+
+/// The number after `number`.
+pub(super) fn next(number: [u8; 2]) -> [u8; 2] {
     // 0 and FFFF are never used as numbers.
     let next = match u16::from_le_bytes(number) {
         0xFFFE | 0xFFFF => 1,
         number => number.wrapping_add(1),
     };
-    let next = next.to_le_bytes();
-    let mut entries = next.to_vec();
+    next.to_le_bytes()
+}
+
+/// The update sequence number of a structure; `None` when it has no proper update sequence array.
+pub(super) fn number(structure: &[u8]) -> Option<[u8; 2]> {
+    array(structure).map(|(number, _)| number)
+}
+
+/// Like [`protect`], under a given number.
+#[must_use]
+pub(super) fn protect_as(structure: &mut [u8], number: [u8; 2]) -> bool {
+    if array(structure).is_none() {
+        return false;
+    }
+    let mut entries = number.to_vec();
     for sector in structure.chunks_exact_mut(STRIDE) {
         if let Some(tail) = sector.last_chunk_mut::<2>() {
             entries.extend_from_slice(tail);
-            *tail = next;
+            *tail = number;
         }
     }
     let at = bytes::u16_le(structure, 4).map_or(0, usize::from);

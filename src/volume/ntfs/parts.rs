@@ -24,3 +24,37 @@ pub(in crate::volume) fn part(name: &str) -> Option<Vec<u8>> {
     assert!(output.status.success());
     Some(output.stdout)
 }
+
+/// A fresh volume of 4 MiB from mkntfs with clusters of this size; `None`, after saying so, without mkntfs.
+pub(in crate::volume) fn fresh(cluster: u32, sector: u32) -> Option<Vec<u8>> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(4 << 20).unwrap();
+    let (cluster, sector) = (cluster.to_string(), sector.to_string());
+    let made = foreign(
+        "mkntfs",
+        &["-q", "-Q", "-F", "-c", &cluster, "-s", &sector],
+        file.path(),
+    )?;
+    assert!(made.status.success(), "{made:?}");
+    Some(std::fs::read(file.path()).unwrap())
+}
+
+/// Runs a foreign program on an image; `None`, after saying so, where there is none.
+pub(in crate::volume) fn foreign(
+    tool: &str,
+    arguments: &[&str],
+    image: &Path,
+) -> Option<std::process::Output> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(tool)
+        .args(arguments)
+        .arg(image)
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .output();
+    if output.is_err() {
+        let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        assert!(!ci, "no {tool}");
+        eprintln!("SKIPPED: no {tool}");
+    }
+    output.ok()
+}

@@ -17,8 +17,15 @@
 use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::{FileReference, attribute_type};
+use super::format::{FileReference, attribute_type, record_number};
 use super::multi_sector;
+
+mod attribute;
+mod blank;
+mod edit;
+
+pub(super) use attribute::{non_resident, resident};
+pub(super) use blank::blank;
 
 const IN_USE: u16 = 1;
 const DIRECTORY: u16 = 2;
@@ -111,9 +118,10 @@ impl Record {
             bytes: disk,
             attributes,
         };
-        // Version 3.1 keeps the number after the header; the array then begins behind it.
+        // Version 3.1 keeps the number after the header; the array then begins behind it. mkntfs gives none to
+        // records that are free.
         let own = u64::from(record.u32(0x2C));
-        if record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
+        if record.is_in_use() && record.u16(4) >= 0x30 && own != number & 0xFFFF_FFFF {
             return Err(Error::damaged(
                 what,
                 0x2C,
@@ -152,6 +160,11 @@ impl Record {
         self.u16(0x16) & IN_EXTEND != 0
     }
 
+    /// It is one of the file system's own files, which are not edited like those of users.
+    pub(super) fn is_system(&self) -> bool {
+        self.number < record_number::FIRST_USER || self.is_in_extend()
+    }
+
     /// The record that it extends; `None` for a base record.
     pub(super) fn base(&self) -> Option<FileReference> {
         let packed = bytes::u64_le(&self.bytes, 0x20).filter(|packed| *packed != 0)?;
@@ -185,91 +198,45 @@ impl Record {
         self.bytes.get(pairs..end)
     }
 
+    /// How many bytes its attributes can still grow by.
+    pub(super) fn free(&self) -> Option<usize> {
+        Some(self.allocated()?.checked_sub(self.used()?)? & !7)
+    }
+
     /// How long the value of this resident attribute can be made in this record, in bytes.
     pub(super) fn room(&self, attribute: &Attribute) -> Option<usize> {
         let Form::Resident { offset, .. } = attribute.form else {
             return None;
         };
-        let free = self.allocated()?.checked_sub(self.used()?)?;
         let end = attribute.offset.checked_add(attribute.len)?;
-        end.checked_sub(offset)?.checked_add(free & !7)
+        end.checked_sub(offset)?.checked_add(self.free()?)
     }
 
-    /// Gives a resident attribute another value; attributes behind it move. False when it does not fit.
-    #[must_use]
-    pub(super) fn set_value(&mut self, attribute: &Attribute, value: &[u8]) -> bool {
-        self.try_set_value(attribute, value).is_some()
-    }
-
-    fn try_set_value(&mut self, attribute: &Attribute, value: &[u8]) -> Option<()> {
-        let Form::Resident { offset, .. } = attribute.form else {
-            return None;
-        };
-        if value.len() > self.room(attribute)? {
-            return None;
-        }
-        let used = self.used()?;
-        let old_end = attribute.offset.checked_add(attribute.len)?;
-        let new_end = offset
-            .checked_add(value.len())?
-            .checked_next_multiple_of(8)?;
-        let new_len = u32::try_from(new_end.checked_sub(attribute.offset)?).ok()?;
-        let behind = self.bytes.get(old_end..used)?.to_vec();
-        let new_used = new_end.checked_add(behind.len())?;
-
-        // Clear what the old value and the old end held, then lay everything out anew.
-        self.bytes.get_mut(offset..used.max(new_used))?.fill(0);
-        let value_len = u32::try_from(value.len()).ok()?;
-        let put = [
-            bytes::put(&mut self.bytes, offset, value),
-            bytes::put(&mut self.bytes, new_end, &behind),
-            bytes::put(
-                &mut self.bytes,
-                attribute.offset.checked_add(4)?,
-                &new_len.to_le_bytes(),
-            ),
-            bytes::put(
-                &mut self.bytes,
-                attribute.offset.checked_add(0x10)?,
-                &value_len.to_le_bytes(),
-            ),
-            bytes::put(
-                &mut self.bytes,
-                0x18,
-                &u32::try_from(new_used).ok()?.to_le_bytes(),
-            ),
-        ];
-        self.attributes = attributes(&self.bytes).ok()?;
-        put.iter().all(|done| *done).then_some(())
-    }
-
-    /// Sets the data size and the initialised size of a non-resident attribute. False when it has none.
-    #[must_use]
-    pub(super) fn set_sizes(&mut self, attribute: &Attribute, data: u64, initialised: u64) -> bool {
-        let Form::NonResident { sizes: Some(_), .. } = attribute.form else {
-            return false;
-        };
-        let data_at = attribute.offset.saturating_add(0x30);
-        let initialised_at = attribute.offset.saturating_add(0x38);
-        let done = bytes::put(&mut self.bytes, data_at, &data.to_le_bytes())
-            && bytes::put(&mut self.bytes, initialised_at, &initialised.to_le_bytes());
-        if let Ok(attributes) = attributes(&self.bytes) {
-            self.attributes = attributes;
-        }
-        done
-    }
-
-    /// Overwrites bytes of a resident value in place. False when they do not lie in the record.
-    #[must_use]
-    pub(super) fn patch(&mut self, offset: usize, data: &[u8]) -> bool {
-        bytes::put(&mut self.bytes, offset, data)
-    }
-
-    /// The bytes for the disk, under the next update sequence number.
-    pub(super) fn to_disk(&self) -> Result<Vec<u8>> {
+    /// The bytes for the place where the disk has `old` now.
+    ///
+    /// An update sequence number tells a reader that a structure was torn: that some of its sectors were written
+    /// and others were not. Where only one sector differs from what is on the disk there is nothing to tear, so
+    /// the number stays, and with it the bytes of the other sectors; a new number would change the last two bytes
+    /// of each. If this write is lost, the old record is there; if it is not, the new one is. Where two sectors
+    /// or more differ, all are written under the next number.
+    pub(super) fn to_disk(&self, old: &[u8]) -> Result<Vec<u8>> {
+        // A record that was made anew goes on counting where the one that it replaces was.
+        let number = multi_sector::number(old).or_else(|| multi_sector::number(&self.bytes));
         let mut disk = self.bytes.clone();
-        if multi_sector::protect(&mut disk) {
-            return Ok(disk);
+        if let Some(number) = number
+            && multi_sector::protect_as(&mut disk, number)
+        {
+            let sectors = disk
+                .chunks(multi_sector::STRIDE)
+                .zip(old.chunks(multi_sector::STRIDE));
+            let same = disk.len() == old.len();
+            if same && sectors.filter(|(new, old)| new != old).count() <= 1 {
+                return Ok(disk);
+            }
+            disk.copy_from_slice(&self.bytes);
+            if multi_sector::protect_as(&mut disk, multi_sector::next(number)) {
+                return Ok(disk);
+            }
         }
         Err(Error::damaged(
             format!("MFT record {}", self.number),

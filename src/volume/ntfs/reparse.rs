@@ -56,7 +56,7 @@ impl Reparse {
         Ok(Some(Reparse::from_tag(tag)))
     }
 
-    fn from_tag(tag: u32) -> Reparse {
+    pub(super) fn from_tag(tag: u32) -> Reparse {
         // IO_REPARSE_TAG_CLOUD and CLOUD_1 to CLOUD_F differ in these four bits.
         const CLOUD_VARIANT: u32 = 0x0000_F000;
         match tag {

@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 
 use super::format::Lcn;
 
+mod encode;
+
+pub(super) use encode::encode;
+
 /// Consecutive clusters of an attribute that are consecutive on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {

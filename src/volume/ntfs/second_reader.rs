@@ -6,6 +6,8 @@
 //! without an error, on compressed files, on `$DATA` in several records and past the valid data length. On
 //! files of those kinds, and on volumes it does not open, it has no opinion.
 
+pub(super) mod security;
+
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use ntfs::indexes::NtfsFileNameIndex;

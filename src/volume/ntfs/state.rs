@@ -5,7 +5,7 @@
 //! gate                  where it is read                                 order
 //! BitLocker             boot sector (the volume does not even open)        0
 //! hibernated            \hiberfil.sys, first 4 bytes "hibr"                1
-//! unclean journal       $LogFile, see `logfile`                            2
+//! unclean journal       $LogFile, see `gate`                               2
 //! interrupted chkdsk    $Volume, $VOLUME_INFORMATION, flag 4000            3
 //! no signature          boot sector, 55 AA at 1FE                          4
 //! $MFTMirr differs      first four records of $MFT                         5
@@ -22,14 +22,16 @@ use crate::error::{Error, Result, ResultExt};
 use crate::volume::{EntryKind, State, hibernated};
 
 use super::format::{attribute_type, record_number};
-use super::logfile;
+use super::journal;
+use super::logfile::Journal;
 use super::mft::Mft;
-use super::record::utf16;
+use super::record::{Record, utf16};
 use super::runs::RunList;
 use super::stream::{Content, Stream};
 use super::walk::Tree;
 
-const DIRTY: u16 = 1;
+/// Flag of the volume: it is to be checked.
+pub(super) const DIRTY: u16 = 1;
 const CHKDSK_UNDERWAY: u16 = 0x4000;
 
 /// Records that $MFTMirr always repeats.
@@ -40,8 +42,18 @@ pub(super) const MIRRORED: u64 = 4;
 pub(super) struct Condition {
     /// What callers see.
     pub(super) state: State,
+    /// The journal, when the volume was opened.
+    pub(super) journal: Journal,
     hibernation: Option<String>,
     chkdsk_underway: bool,
+}
+
+/// The flags in $VOLUME_INFORMATION of the record of $Volume.
+pub(super) fn volume_flags(volume: &Record) -> Result<u16> {
+    let information = volume.first(attribute_type::VOLUME_INFORMATION);
+    information
+        .and_then(|found| bytes::u16_le(volume.value(found)?, 0x0A))
+        .ok_or_else(|| Error::damaged("$Volume", 0, "a $VOLUME_INFORMATION of 12 bytes", "none"))
 }
 
 impl Condition {
@@ -49,16 +61,14 @@ impl Condition {
     pub(super) fn read(tree: &Tree) -> Result<Condition> {
         let mft = &tree.mft;
         let volume = mft.system(record_number::VOLUME, "$Volume")?;
-        let value = |kind| volume.first(kind).and_then(|found| volume.value(found));
-        let flags = value(attribute_type::VOLUME_INFORMATION)
-            .and_then(|value| bytes::u16_le(value, 0x0A))
-            .ok_or_else(|| {
-                Error::damaged("$Volume", 0, "a $VOLUME_INFORMATION of 12 bytes", "none")
-            })?;
-        let label = value(attribute_type::VOLUME_NAME)
+        let flags = volume_flags(&volume)?;
+        let label = volume
+            .first(attribute_type::VOLUME_NAME)
+            .and_then(|found| volume.value(found))
             .map(|value| String::from_utf16_lossy(&utf16(value)))
             .filter(|label| !label.is_empty());
         let hibernation = hibernation(tree);
+        let journal = journal::judge(tree);
         Ok(Condition {
             state: State {
                 file_system: "ntfs",
@@ -67,26 +77,25 @@ impl Condition {
                 cluster_size: Some(mft.boot.cluster_size),
                 dirty: flags & DIRTY != 0,
                 hibernated: hibernation.is_some(),
-                unclean_journal: unclean_journal(mft),
+                unclean_journal: journal.uncleanness(),
+                journal: Some(journal::describe(tree, &journal)),
             },
+            journal,
             hibernation,
             chkdsk_underway: flags & CHKDSK_UNDERWAY != 0,
         })
     }
 
-    /// The gates before any write, in order.
-    pub(super) fn check_writable(&self, mft: &Mft) -> Result<()> {
-        if let Some(how) = &self.hibernation {
-            return Err(hibernated(how));
+    /// The gate before all others: nothing may change under a Windows that sleeps.
+    pub(super) fn check_awake(&self) -> Result<()> {
+        match &self.hibernation {
+            Some(how) => Err(hibernated(how)),
+            None => Ok(()),
         }
-        if let Some(how) = &self.state.unclean_journal {
-            return Err(Error::refused(
-                format!("the journal of the volume ($LogFile) is not clean: {how}"),
-                "let Windows finish its work: attach the disk to a Windows computer, where mounting it once \
-                 (or `chkdsk X: /f`) replays the journal, and detach it cleanly. If that is impossible, \
-                 `ntfs-3g -o recover` throws the unfinished work away",
-            ));
-        }
+    }
+
+    /// The gates behind the journal, in order.
+    pub(super) fn check_sound(&self, mft: &Mft) -> Result<()> {
         if self.chkdsk_underway {
             return Err(Error::refused(
                 "chkdsk was interrupted on this volume",
@@ -126,40 +135,6 @@ fn hibernation(tree: &Tree) -> Option<String> {
         Ok(None) => None,
         Ok(Some(header)) => crate::volume::hibernation(&header, HEADER_LEN),
         Err(fault) => Some(format!("hiberfil.sys cannot be read ({fault})")),
-    }
-}
-
-/// Says how the journal is not clean; `None` when it is.
-fn unclean_journal(mft: &Mft) -> Option<String> {
-    let read = || -> Result<Option<String>> {
-        let record = Arc::new(mft.system(record_number::LOG_FILE, "$LogFile")?);
-        let Some(stream) = Stream::find(mft, &record, attribute_type::DATA, "")? else {
-            return Ok(Some("it has no content".into()));
-        };
-        let geometry = logfile::Geometry {
-            cluster_size: mft.boot.cluster_size,
-            record_size: mft.boot.record_size,
-            clusters: mft.boot.clusters,
-        };
-        let verdict = logfile::judge(&Journal { mft, stream }, geometry);
-        Ok(verdict.uncleanness())
-    };
-    read().unwrap_or_else(|fault| Some(format!("it cannot be read ({fault})")))
-}
-
-/// The bytes of `$LogFile`.
-struct Journal<'a> {
-    mft: &'a Mft,
-    stream: Stream,
-}
-
-impl logfile::Source for Journal<'_> {
-    fn len(&self) -> u64 {
-        self.stream.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.stream.read_at(self.mft, offset, buffer)
     }
 }
 

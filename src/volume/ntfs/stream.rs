@@ -101,6 +101,11 @@ impl Stream {
         }))
     }
 
+    /// What it is called in errors.
+    pub(super) fn what(&self) -> String {
+        self.what.clone()
+    }
+
     /// Length of the content in bytes.
     pub(super) fn len(&self) -> u64 {
         match &self.content {

@@ -37,8 +37,22 @@ impl Upcase {
 
     /// Compares two names as the volume's indexes do, case apart.
     pub(super) fn compare(&self, left: &[u16], right: &[u16]) -> Ordering {
-        let upper = |unit: &u16| self.0.get(usize::from(*unit)).copied().unwrap_or(*unit);
-        left.iter().map(upper).cmp(right.iter().map(upper))
+        self.compare_units(left.iter().copied(), right.iter().copied())
+    }
+
+    /// The same, for names given unit by unit.
+    pub(super) fn compare_units(
+        &self,
+        left: impl Iterator<Item = u16>,
+        right: impl Iterator<Item = u16>,
+    ) -> Ordering {
+        let upper = |unit: u16| self.upper(unit);
+        left.map(upper).cmp(right.map(upper))
+    }
+
+    /// A code unit in upper case.
+    pub(super) fn upper(&self, unit: u16) -> u16 {
+        self.0.get(usize::from(unit)).copied().unwrap_or(unit)
     }
 
     /// A table for tests: ASCII letters only.

@@ -49,18 +49,19 @@ pub(super) struct Tree {
 impl Tree {
     /// What `path` leads to; `None` when a part of it does not exist.
     pub(super) fn resolve(&self, path: &str) -> Result<Option<Node>> {
+        Ok(self.resolve_spelt(path)?.map(|(node, _)| node))
+    }
+
+    /// What `path` leads to, and the names on the way as they are stored.
+    fn resolve_spelt(&self, path: &str) -> Result<Option<(Node, Vec<String>)>> {
+        let mut names = Vec::new();
         let root = Arc::new(self.mft.system(record_number::ROOT, "the root folder")?);
         let mut node = self.node(root, String::new())?;
         for part in path::parts(path) {
             match node.kind {
                 EntryKind::Directory => {}
                 EntryKind::File => return Ok(None),
-                EntryKind::Other => {
-                    return Err(Error::unsupported(
-                        format!("{path}: {} is a link, which is not followed", node.name),
-                        "give the path that it points to",
-                    ));
-                }
+                EntryKind::Other => return Err(link_on_the_way(path, &node.name)),
             }
             let name: Vec<u16> = part.encode_utf16().collect();
             let directory = Directory::open(&self.mft, &node.record)?;
@@ -74,14 +75,21 @@ impl Tree {
                 .context(|| format!("following {path} at {part}"))?;
             let record = Arc::new(record);
             let name = self.long_name(&record, &entry.name)?;
+            names.push(name.clone());
             node = self.node(record, name)?;
         }
-        Ok(Some(node))
+        Ok(Some((node, names)))
     }
 
     /// What `path` leads to; an error when it does not exist.
     pub(super) fn expect(&self, path: &str) -> Result<Node> {
         self.resolve(path)?.ok_or_else(|| path::not_found(path))
+    }
+
+    /// What `path` leads to, and the names on the way as they are stored; an error when it does not exist.
+    pub(super) fn expect_spelt(&self, path: &str) -> Result<(Node, Vec<String>)> {
+        self.resolve_spelt(path)?
+            .ok_or_else(|| path::not_found(path))
     }
 
     /// The entries of a folder, sorted by name.
@@ -192,7 +200,7 @@ impl Tree {
     }
 
     /// What the file with this base record is.
-    fn node(&self, record: Arc<Record>, name: String) -> Result<Node> {
+    pub(super) fn node(&self, record: Arc<Record>, name: String) -> Result<Node> {
         let reparse = Reparse::of(&self.mft, &record)?;
         let kind = match (reparse, record.is_directory()) {
             (None, true) => EntryKind::Directory,
@@ -247,8 +255,19 @@ impl Tree {
     }
 }
 
+/// The error for a path that leads through a link.
+pub(super) fn link_on_the_way(path: &str, link: &str) -> Error {
+    Error::unsupported(
+        format!("{path}: {link} is a link, which is not followed"),
+        "give the path that it points to",
+    )
+}
+
 /// The entry that `name` means among those that differ from it in case at most.
-fn choose(name: &[u16], found: Vec<IndexEntry>) -> Result<Option<IndexEntry>> {
+pub(super) fn choose(name: &[u16], found: Vec<IndexEntry>) -> Result<Option<IndexEntry>> {
+    if found.len() < 2 {
+        return Ok(found.into_iter().next());
+    }
     let files: HashSet<u64> = found.iter().map(|entry| entry.file.record).collect();
     if files.len() > 1 {
         let exact = found.into_iter().find(|entry| entry.name.name == name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Overwriting a file in place.
+//! Giving a file another content: in place, or after it has grown.
 //!
 //! ```text
 //! resident:      new value -> record, and its copy in $MFTMirr where there is one
@@ -9,7 +9,8 @@
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Everything is worked out first, in memory; only then is the
 //! first byte written. A content of unchanged length touches no metadata at all (but a resident one, which
-//! is metadata). Clusters are never allocated, freed or moved.
+//! is metadata). Only a content that is longer than what the file has makes it grow first ([`super::grow`]); clusters
+//! are never freed or moved, a shorter content keeps them.
 //!
 //! The index entries of a folder repeat the length of a file, once for each of its names. Windows takes
 //! the record's word and tolerates old sizes there (links in other folders always have them), but `dir` and
@@ -22,14 +23,16 @@ use std::sync::Arc;
 use crate::bytes;
 use crate::error::{Error, Result};
 
-use super::format::{BootSector, Lcn, attribute_type, record_number};
+use super::clusters;
+use super::format::attribute_type;
+use super::grow;
 use super::index::{Block, Directory};
 use super::mft::Mft;
 use super::multi_sector;
 use super::record::{Record, Sizes};
 use super::runs::{Piece, RunList};
-use super::state;
 use super::stream::{Content, Stream};
+use super::stream_edit;
 use super::walk::{Node, Tree};
 
 /// How much of a file is compared at a time, in bytes. Ours: bounds memory, and stays in the processor's cache.
@@ -47,26 +50,34 @@ pub(super) fn capacity(path: &str, node: &Node, stream: &Stream) -> Result<u64> 
     })
 }
 
-/// Makes `content` the content of the file, or leaves everything as it is.
+/// What is about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Bytes in clusters that the file has, and nothing else.
+    Content,
+    /// More than that.
+    Metadata,
+}
+
+/// Makes `content` the content of the file, which grows where it has to.
+///
+/// All refusals come before the first write; the last one to be asked is `begin`, and only where something is to
+/// be written.
 pub(super) fn replace(
     tree: &Tree,
     path: &str,
     node: &Node,
     stream: &Stream,
     content: &[u8],
+    begin: &dyn Fn(Change) -> Result<()>,
 ) -> Result<()> {
     let needed = u64::try_from(content.len()).unwrap_or(u64::MAX);
-    let capacity = capacity(path, node, stream)?;
-    if needed > capacity {
-        return Err(Error::refused(
-            format!(
-                "{path} would have to grow: its new content needs {needed} bytes, and {capacity} bytes are \
-                 allocated to it"
-            ),
-            "mount the volume (for example with ntfs-3g) and give coldfix the folder it is mounted at: there \
-             files can grow",
-        ));
-    }
+    let grown = if needed > capacity(path, node, stream)? {
+        Some(grow_for(tree, node, needed, begin)?)
+    } else {
+        None
+    };
+    let (old, stream) = (stream, grown.as_ref().unwrap_or(stream));
     let mut plan = Plan::new(&tree.mft);
     let allocated = match &stream.content {
         Content::Resident(_) => plan.resident(stream, content)?,
@@ -74,15 +85,33 @@ pub(super) fn replace(
             plan.non_resident(stream, map, *sizes, content)?
         }
     };
-    if needed != stream.len() {
+    if needed != old.len() {
         plan.index_entries(tree, node, needed, allocated)?;
+    }
+    if let Some(change) = plan.change() {
+        begin(change)?;
     }
     plan.carry_out()
 }
 
+/// Gives the content of a file room for `needed` bytes.
+fn grow_for(
+    tree: &Tree,
+    node: &Node,
+    needed: u64,
+    begin: &dyn Fn(Change) -> Result<()>,
+) -> Result<Stream> {
+    let (mft, base) = (&tree.mft, node.record.number());
+    // Can the folders be told? Asked before anything is written; what is planned here is dropped.
+    Plan::new(mft).index_entries(tree, node, needed, needed)?;
+    begin(Change::Metadata)?;
+    grow::grow_size(mft, base, attribute_type::DATA, "", needed)?;
+    stream_edit::expect(mft, base, attribute_type::DATA, "")
+}
+
 /// Only plain files of users are written.
 fn check_plain(path: &str, node: &Node, stream: &Stream) -> Result<()> {
-    if node.record.number() < record_number::FIRST_USER || node.record.is_in_extend() {
+    if node.record.is_system() {
         return Err(Error::refused(
             format!("{path} belongs to the file system itself"),
             "check that the path names the file you mean",
@@ -120,6 +149,15 @@ impl<'v> Plan<'v> {
             data: Vec::new(),
             records: BTreeMap::new(),
             blocks: BTreeMap::new(),
+        }
+    }
+
+    /// What is to be written; `None` where nothing is.
+    fn change(&self) -> Option<Change> {
+        match self.records.is_empty() && self.blocks.is_empty() {
+            true if self.data.is_empty() => None,
+            true => Some(Change::Content),
+            false => Some(Change::Metadata),
         }
     }
 
@@ -171,11 +209,16 @@ impl<'v> Plan<'v> {
         }
         self.data = writer.found;
         if !self.data.is_empty() {
-            check_clusters(self.mft, map)?;
+            clusters::check(self.mft, map, stream.head.record.number())?;
         }
         if (len, initialised) != (sizes.data, sizes.initialised) {
             let record = self.record(&stream.head.record);
-            if !record.set_sizes(&stream.head.attribute, len, initialised) {
+            let sizes = Sizes {
+                data: len,
+                initialised,
+                ..sizes
+            };
+            if !record.set_sizes(&stream.head.attribute, sizes) {
                 let what = format!("MFT record {}", record.number());
                 return Err(Error::damaged(what, 0, "the sizes of the stream", "none"));
             }
@@ -234,58 +277,21 @@ impl<'v> Plan<'v> {
 
     /// Writes: content first, then what says how long it is.
     fn carry_out(self) -> Result<()> {
-        let mut writes = self.data;
-        for (number, record) in &self.records {
-            let disk = record.to_disk()?;
-            scatter(&self.mft.place(*number)?, &disk, &mut writes);
-            if let Some(pieces) = mirrored(self.mft, *number)? {
-                scatter(&pieces, &disk, &mut writes);
-            }
+        for (place, bytes) in &self.data {
+            self.mft.write_bytes(*place, bytes)?;
+        }
+        for record in self.records.values() {
+            self.mft.store(record)?;
         }
         for ((folder, vcn), mut block) in self.blocks {
             if !multi_sector::protect(&mut block.bytes) {
                 let what = format!("$I30 of MFT record {folder}, block {vcn}");
                 return Err(Error::damaged(what, 4, "an update sequence array", "none"));
             }
-            scatter(&block.pieces, &block.bytes, &mut writes);
-        }
-        for (place, bytes) in &writes {
-            self.mft.device.write_at(*place, bytes)?;
+            self.mft.write_pieces(&block.pieces, &block.bytes)?;
         }
         Ok(())
     }
-}
-
-/// Lays `bytes` over `pieces`, all of which have a place.
-fn scatter(pieces: &[Piece], bytes: &[u8], writes: &mut Vec<(u64, Vec<u8>)>) {
-    let mut rest = bytes;
-    for piece in pieces {
-        let len = usize::try_from(piece.len)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        if let Some(((part, after), place)) = rest.split_at_checked(len).zip(piece.place) {
-            writes.push((place, part.to_vec()));
-            rest = after;
-        }
-    }
-}
-
-/// Where $MFTMirr repeats this record; `None` when it does not.
-fn mirrored(mft: &Mft, number: u64) -> Result<Option<Vec<Piece>>> {
-    let (map, len) = state::mirror(mft)?;
-    let record_size = u64::from(mft.boot.record_size);
-    let offset = number.saturating_mul(record_size);
-    if offset.saturating_add(record_size) > len {
-        return Ok(None);
-    }
-    let raw = mft.read_raw(number)?;
-    let mut copy = vec![0; raw.len()];
-    map.read_at(mft.device.as_ref(), offset, &mut copy, "$MFTMirr")?;
-    // With large clusters there is room for more records, which Windows no longer keeps up to date.
-    if number >= state::MIRRORED && copy != raw {
-        return Ok(None);
-    }
-    Ok(map.pieces(offset, record_size))
 }
 
 /// Finds the sectors whose bytes are to change.
@@ -380,96 +386,4 @@ impl<'v> Differences<'v> {
         }
         self.found.push((place, sector.to_vec()));
     }
-}
-
-/// The clusters of a file must be its own: each once, marked as used, and none of the file system's.
-fn check_clusters(mft: &Mft, map: &RunList) -> Result<()> {
-    let mut own: Vec<(u64, u64)> = ranges(map).collect();
-    own.sort_unstable();
-    let twice = own
-        .iter()
-        .zip(own.iter().skip(1))
-        .find(|(one, next)| one.1 > next.0);
-    if let Some((_, next)) = twice {
-        return Err(crossed(&mft.boot, next.0, "the same file, a second time"));
-    }
-    if let Some(first) = own.first().filter(|first| first.0 == 0) {
-        return Err(crossed(&mft.boot, first.0, "$Boot"));
-    }
-    const SYSTEM: [(u64, &str); 5] = [
-        (record_number::MFT, "$MFT"),
-        (record_number::MFT_MIRROR, "$MFTMirr"),
-        (record_number::LOG_FILE, "$LogFile"),
-        (record_number::BITMAP, "$Bitmap"),
-        (record_number::UPCASE, "$UpCase"),
-    ];
-    for (number, name) in SYSTEM {
-        let record = Arc::new(mft.system(number, name)?);
-        let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
-        let Some(Stream {
-            content: Content::NonResident { map, .. },
-            ..
-        }) = &stream
-        else {
-            continue;
-        };
-        for theirs in ranges(map) {
-            let shared = own.iter().find(|own| own.0 < theirs.1 && theirs.0 < own.1);
-            if let Some(shared) = shared {
-                return Err(crossed(&mft.boot, shared.0.max(theirs.0), name));
-            }
-        }
-        if let (record_number::BITMAP, Some(bitmap)) = (number, &stream) {
-            check_marked(mft, bitmap, &own)?;
-        }
-    }
-    Ok(())
-}
-
-/// $Bitmap must say that the clusters are in use.
-fn check_marked(mft: &Mft, bitmap: &Stream, own: &[(u64, u64)]) -> Result<()> {
-    for (first, end) in own {
-        let start = first.checked_div(8).unwrap_or(0);
-        let bytes = end.div_ceil(8).saturating_sub(start);
-        let mut bits = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        bitmap.read_at(mft, start, &mut bits)?;
-        for cluster in *first..*end {
-            let byte = cluster
-                .checked_div(8)
-                .and_then(|byte| byte.checked_sub(start));
-            let byte = byte.and_then(|byte| bits.get(usize::try_from(byte).ok()?));
-            let mask = 1_u8.checked_shl(u32::try_from(cluster & 7).unwrap_or(0));
-            if byte.zip(mask).is_none_or(|(byte, mask)| byte & mask == 0) {
-                return Err(Error::damaged(
-                    "$Bitmap",
-                    cluster.checked_div(8).unwrap_or(0),
-                    format!("cluster {cluster} marked as used, for the file to be written has it"),
-                    "it is marked as free",
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// First cluster and the one after the last, for each run that is stored.
-fn ranges(map: &RunList) -> impl Iterator<Item = (u64, u64)> + '_ {
-    let stored = |run: &super::runs::Run| {
-        run.lcn
-            .map(|Lcn(first)| (first, first.saturating_add(run.clusters)))
-    };
-    map.runs().iter().filter_map(stored)
-}
-
-fn crossed(boot: &BootSector, cluster: u64, with: &str) -> Error {
-    Error::damaged(
-        "the clusters of the file to be written",
-        cluster.saturating_mul(u64::from(boot.cluster_size)),
-        "clusters of its own",
-        format!("cluster {cluster}, which belongs to {with}"),
-    )
-    .with_hint(
-        "checking the file before writing",
-        "let Windows repair the volume: attach the disk to a Windows computer and run `chkdsk X: /f`",
-    )
 }

@@ -12,16 +12,14 @@
 //!
 //! Source: the Linux driver ntfs3 (fslog.c). Stricter: what does not fit refuses the whole log.
 
-use std::collections::BTreeSet;
-
 use super::operation;
 use super::pages::Chain;
 use super::record::{Action, Kind, LogRecord, walk};
 use super::tables::{
-    Checkpoint, DirtyPage, Tables, Transaction, clusters_per_page, damaged, open_attribute,
+    Checkpoint, DirtyPage, OpenAttribute, Tables, Transaction, clusters_per_page, damaged,
+    open_attribute,
 };
-use crate::error::{Error, Result};
-use crate::volume::ntfs::format::{attribute_type, record_number};
+use crate::error::Result;
 
 /// Most dirty pages that are kept: 4 GiB of dirty cache.
 const PAGES_MAX: usize = 0x10_0000;
@@ -41,26 +39,13 @@ pub(in crate::volume::ntfs) struct Geometry {
     pub(in crate::volume::ntfs) clusters: u64,
 }
 
-/// What waits in the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::volume::ntfs) struct Pending {
-    /// Transactions that must be taken back.
-    pub(in crate::volume::ntfs) transactions: usize,
-    /// Pages that may not be on disk.
-    pub(in crate::volume::ntfs) pages: usize,
-    /// Records to do again, as far as their page does not hold them already.
-    pub(in crate::volume::ntfs) redo: usize,
-    /// Records to take back.
-    pub(in crate::volume::ntfs) undo: usize,
-    /// MFT records concerned: those that are changed, and the owners of other attributes that are.
-    pub(in crate::volume::ntfs) files: BTreeSet<u64>,
-}
-
 /// The result of the analysis pass.
 #[derive(Debug)]
 pub(super) struct Analysis<'a> {
-    chain: &'a Chain<'a>,
-    geometry: Geometry,
+    /// The records.
+    pub(super) chain: &'a Chain<'a>,
+    /// What is known of the volume.
+    pub(super) geometry: Geometry,
     /// The tables as they were when Windows stopped.
     pub(super) tables: Tables,
     /// Records behind the start of the checkpoint.
@@ -202,7 +187,7 @@ impl<'a> Analysis<'a> {
     }
 
     /// The open attribute of a record that changes clusters, which must be older than the record.
-    fn attribute_of(&self, lsn: u64, action: &Action<'_>) -> Result<&super::tables::OpenAttribute> {
+    pub(super) fn attribute_of(&self, lsn: u64, action: &Action<'_>) -> Result<&OpenAttribute> {
         let found = self.tables.attributes.get(&action.target);
         found
             .filter(|attribute| attribute.opened < lsn)
@@ -216,20 +201,7 @@ impl<'a> Analysis<'a> {
 
     /// Dirty pages in freed clusters need nothing any more.
     fn freed(&mut self, lsn: u64, action: &Action<'_>) -> Result<()> {
-        let bad = |found: String| damaged("action", lsn, "ranges of clusters", found);
-        let (ranges, rest) = action.redo_data.unwrap_or_default().as_chunks::<16>();
-        if !rest.is_empty() {
-            return Err(bad(format!("{} odd bytes", rest.len())));
-        }
-        let mut freed: Vec<(u64, u64)> = Vec::new();
-        for range in ranges {
-            let [start, count] = [0, 8].map(|at| crate::bytes::u64_le(range, at).unwrap_or(0));
-            let end = start.checked_add(count);
-            freed.push((
-                start,
-                end.ok_or_else(|| bad(format!("{count:#x} at {start:#x}")))?,
-            ));
-        }
+        let mut freed = freed_clusters(lsn, action)?;
         freed.sort_unstable();
         // Afterwards the last range that begins at or before a cluster reaches as far as any of them.
         let mut reach = 0;
@@ -240,7 +212,8 @@ impl<'a> Analysis<'a> {
         let pages = u64::try_from(self.tables.pages.len()).unwrap_or(u64::MAX);
         self.looks = self.looks.saturating_add(pages);
         if self.looks > LOOKS_MAX {
-            return Err(bad("too many of them".into()));
+            let found = "too many of them".into();
+            return Err(damaged("action", lsn, "ranges of clusters", found));
         }
         for lcn in self
             .tables
@@ -272,6 +245,15 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Where this cluster of an open attribute is, as the dirty pages have it; `None` where they have none.
+    pub(super) fn dirty_lcn(&self, target: u16, vcn: u64) -> Option<u64> {
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        let slot = vcn.checked_rem(clusters)?;
+        let page = self.tables.pages.get(&(target, vcn.checked_sub(slot)?))?;
+        let lcn = page.lcns.get(usize::try_from(slot).ok()?)?;
+        Some(*lcn).filter(|lcn| *lcn != 0)
+    }
+
     /// Gives each record that may have to be done again to `visit`, in order.
     pub(super) fn redo(
         &self,
@@ -291,9 +273,8 @@ impl<'a> Analysis<'a> {
             let Some(page) = self.tables.pages.get(&key) else {
                 return Ok(());
             };
-            let first = page.lcns.get(usize::try_from(slot).unwrap_or(usize::MAX));
             // An older record is on disk; a page without cluster was deleted.
-            if record.lsn < page.oldest || first.is_none_or(|lcn| *lcn == 0) {
+            if record.lsn < page.oldest || self.dirty_lcn(action.target, action.vcn).is_none() {
                 return Ok(());
             }
             visit(record, &action)
@@ -340,70 +321,20 @@ impl<'a> Analysis<'a> {
         }
         Ok(())
     }
+}
 
-    /// Counts what waits, and checks what the counted records point to.
-    pub(super) fn pending(&self) -> Result<Pending> {
-        let mut pending = Pending {
-            pages: self.tables.pages.len(),
-            ..Pending::default()
-        };
-        self.redo(|record, action| {
-            pending.redo = pending.redo.saturating_add(1);
-            pending
-                .files
-                .insert(self.target(record, action, action.redo)?);
-            Ok(())
-        })?;
-        let mut open = BTreeSet::new();
-        self.undo(|id, record, action| {
-            pending.undo = pending.undo.saturating_add(1);
-            open.insert(id);
-            pending
-                .files
-                .insert(self.target(record, action, action.undo)?);
-            Ok(())
-        })?;
-        pending.transactions = open.len();
-        Ok(pending)
+/// First cluster, and the one after the last, of each range that an action says was freed.
+pub(super) fn freed_clusters(lsn: u64, action: &Action<'_>) -> Result<Vec<(u64, u64)>> {
+    let bad = |found: String| damaged("action", lsn, "ranges of clusters", found);
+    let (ranges, rest) = action.redo_data.unwrap_or_default().as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(bad(format!("{} odd bytes", rest.len())));
     }
-
-    /// The MFT record that a record changes, or whose attribute it changes.
-    fn target(&self, record: &LogRecord, action: &Action<'_>, code: u16) -> Result<u64> {
-        let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
-        let cluster = u64::from(self.geometry.cluster_size);
-        // The boot sector and its code, 8 KiB, are never logged.
-        let boot = 0x2000_u64.div_ceil(cluster.max(1));
-        for lcn in action.lcns.iter().filter(|lcn| **lcn != 0) {
-            if !(boot..self.geometry.clusters).contains(lcn) {
-                return Err(bad(
-                    "clusters of the volume behind $Boot",
-                    format!("LCN {lcn:#x}"),
-                ));
-            }
-        }
-        let attribute = self.attribute_of(record.lsn, action)?;
-        let file = attribute.file.record;
-        let unnamed = attribute.kind == attribute_type::DATA && attribute.name.is_empty();
-        if unnamed && file == record_number::MFT {
-            let place = action.vcn.checked_mul(cluster);
-            let place = place.and_then(|place| place.checked_add(action.cluster_offset));
-            let number =
-                place.and_then(|place| place.checked_div(u64::from(self.geometry.record_size)));
-            return number.ok_or_else(|| bad("a place in $MFT", format!("VCN {:#x}", action.vcn)));
-        }
-        if unnamed
-            && file >= record_number::FIRST_USER
-            && code == operation::UPDATE_NONRESIDENT_VALUE
-        {
-            // Windows does not log users' data: the table of open attributes cannot be right.
-            return Err(Error::refused(
-                format!(
-                    "record {:#x} of $LogFile would overwrite the content of the file in MFT record {file}",
-                    record.lsn
-                ),
-                "let Windows close the journal: attach the disk to a Windows computer",
-            ));
-        }
-        Ok(file)
-    }
+    let range = |range: &[u8; 16]| {
+        let [start, count] = [0, 8].map(|at| crate::bytes::u64_le(range, at).unwrap_or(0));
+        let end = start.checked_add(count);
+        let end = end.ok_or_else(|| bad(format!("{count:#x} at {start:#x}")))?;
+        Ok((start, end))
+    };
+    ranges.iter().map(range).collect()
 }

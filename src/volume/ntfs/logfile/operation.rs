@@ -9,6 +9,10 @@ pub(super) const COMPENSATION: u16 = 0x01;
 pub(super) const UPDATE_NONRESIDENT_VALUE: u16 = 0x08;
 /// Clusters were freed: pages in them need nothing any more.
 pub(super) const DELETE_DIRTY_CLUSTERS: u16 = 0x0A;
+/// Sets bits, from a byte of a bitmap on.
+pub(super) const SET_BITS: u16 = 0x15;
+/// Clears them.
+pub(super) const CLEAR_BITS: u16 = 0x16;
 /// A bad cluster was replaced.
 pub(super) const HOT_FIX: u16 = 0x17;
 /// Ends a nested action, whose effect stays.

@@ -219,7 +219,7 @@ impl<'a> Chain<'a> {
 }
 
 /// The record page at `offset` of the file; `None` when it is torn or no record page.
-fn intact(source: &dyn Source, offset: u64) -> Result<Option<(PageHeader, Vec<u8>)>> {
+pub(super) fn intact(source: &dyn Source, offset: u64) -> Result<Option<(PageHeader, Vec<u8>)>> {
     let mut page = vec![0; PAGE];
     source.read_at(offset, &mut page)?;
     if multi_sector::restore(&mut page, b"RCRD", "record page", offset).is_err() {

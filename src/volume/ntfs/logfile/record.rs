@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A header is never split; the client data go on at 40 of the next page. Source: the Linux driver ntfs3
-//! (fslog.c) and ntfs-3g (logfile.h). The offsets inside the target are for the replay, which does not exist yet.
+//! (fslog.c) and ntfs-3g (logfile.h). The attribute offset is for the replay, which does not exist yet.
 
 use super::pages::Chain;
 use super::restart::{DATA_OFFSET, PAGE_LEN};
@@ -183,6 +183,7 @@ impl LogRecord {
             vcn,
             lcns,
             cluster_offset: u64::from(u16(0x14)).saturating_mul(512),
+            record_offset: u16(0x10),
             redo_data: payload(4, NO_REDO_DATA),
             // Undo data are absent with flag 4.
             undo_data: payload(8, 4),
@@ -205,6 +206,8 @@ pub(super) struct Action<'a> {
     pub(super) lcns: Vec<u64>,
     /// Bytes from the target's first cluster to the structure that is changed.
     pub(super) cluster_offset: u64,
+    /// Bytes from there to the attribute, or to the byte from which bits are counted.
+    pub(super) record_offset: u16,
     /// The bytes for the redo operation; `None` means zeros.
     pub(super) redo_data: Option<&'a [u8]>,
     /// The bytes for the undo operation; `None` means zeros.

@@ -32,8 +32,10 @@ const USABLE_MAX: u64 = 0x2000_0000;
 /// The fields of a restart page that say whether the journal is clean, and the page itself.
 #[derive(Clone, Debug)]
 pub(super) struct RestartPage {
-    page: Vec<u8>,
-    area: usize,
+    /// The page, the original bytes back in place.
+    pub(super) page: Vec<u8>,
+    /// Where the restart area begins in it.
+    pub(super) area: usize,
     /// chkdsk ran after the last record.
     checked: bool,
     /// Major and minor version.
@@ -114,15 +116,8 @@ impl RestartPage {
         ))
     }
 
-    /// All that is needed to read the records, checked. `file_len` is the length of `$LogFile` in bytes.
-    pub(super) fn restart(&self, file_len: u64) -> Result<Restart> {
-        let u16 = |at: usize| bytes::u16_le(&self.page, self.area.saturating_add(at)).unwrap_or(0);
-        let u32 = |at: usize| bytes::u32_le(&self.page, self.area.saturating_add(at)).unwrap_or(0);
-        let u64 = |at: usize| bytes::u64_le(&self.page, self.area.saturating_add(at)).unwrap_or(0);
-        let need = |good: bool, expected: &str, found: String| {
-            good.then_some(())
-                .ok_or_else(|| Error::damaged("restart page of $LogFile", 0, expected, found))
-        };
+    /// Where things are in the file, checked. `file_len` is the length of `$LogFile` in bytes.
+    pub(super) fn layout(&self, file_len: u64) -> Result<Layout> {
         let fast_pages = match self.version {
             (1, 1) => false,
             (2, 0) => true,
@@ -133,62 +128,70 @@ impl RestartPage {
                 ));
             }
         };
-        let (free, in_use) = (u16(0x0A), self.in_use);
-        need(
-            in_use == 0 && (free == 0 || free == 0xFFFF),
-            "its one client in use",
-            format!("in-use list {in_use:#06x}, free list {free:#06x}"),
-        )?;
-        let (area_len, client) = (usize::from(u16(0x14)), usize::from(u16(0x16)));
+        let (area_len, client) = (usize::from(self.u16(0x14)), usize::from(self.u16(0x16)));
         need(
             client >= 0x28 && client.is_multiple_of(8) && client.saturating_add(0xA0) <= area_len,
             "a client array inside the restart area",
             format!("offset {client:#x} in {area_len:#x} bytes"),
         )?;
-        let lens = (u16(0x24), u16(0x26));
+        let lens = (self.u16(0x24), self.u16(0x26));
         need(
             lens == (0x30, 0x40),
             "record header length 0x30 and data offset 0x40",
             format!("{:#x} and {:#x}", lens.0, lens.1),
         )?;
-        let usable = u64(0x18);
+        let usable = self.u64(0x18);
         let smallest = PAGE_LEN.saturating_mul(0x32);
         need(
             usable.is_multiple_of(PAGE_LEN) && (smallest..=file_len).contains(&usable),
             "a usable size of whole pages inside the file",
             format!("{usable:#x} bytes of {file_len:#x}"),
         )?;
-        if usable > USABLE_MAX {
-            return Err(Error::unsupported(
-                format!(
-                    "$LogFile has {usable:#x} bytes, more than the {USABLE_MAX:#x} that are analysed"
-                ),
-                "let Windows close it: attach the disk to a Windows computer",
-            ));
-        }
-        let sequence_bits = u32(0x10);
+        let sequence_bits = self.u32(0x10);
         let expected = 67_u32.saturating_sub(u64::BITS.saturating_sub(usable.leading_zeros()));
         need(
             sequence_bits == expected,
             "as many bits for the sequence as the usable size leaves",
             format!("{sequence_bits} instead of {expected}"),
         )?;
-        let name = bytes::array::<8>(
-            &self.page,
-            self.area.saturating_add(client.saturating_add(0x20)),
-        );
+        let name = self.area.saturating_add(client.saturating_add(0x20));
+        let name = bytes::array::<8>(&self.page, name);
         need(
-            u32(client.saturating_add(0x1C)) == 8 && name.as_ref() == Some(b"N\0T\0F\0S\0"),
+            self.u32(client.saturating_add(0x1C)) == 8 && name.as_ref() == Some(b"N\0T\0F\0S\0"),
             "the client \"NTFS\"",
             "another name".into(),
         )?;
-        let restart = Restart {
+        Ok(Layout {
             fast_pages,
-            current_lsn: self.current_lsn,
-            oldest_lsn: u64(client),
-            restart_lsn: u64(client.saturating_add(8)),
             usable,
             offset_bits: u64::BITS.saturating_sub(sequence_bits),
+            client,
+        })
+    }
+
+    /// All that is needed to read the records, checked. `file_len` is the length of `$LogFile` in bytes.
+    pub(super) fn restart(&self, file_len: u64) -> Result<Restart> {
+        let layout = self.layout(file_len)?;
+        let (free, in_use) = (self.u16(0x0A), self.in_use);
+        need(
+            in_use == 0 && (free == 0 || free == 0xFFFF),
+            "its one client in use",
+            format!("in-use list {in_use:#06x}, free list {free:#06x}"),
+        )?;
+        if layout.usable > USABLE_MAX {
+            return Err(Error::unsupported(
+                format!(
+                    "$LogFile has {:#x} bytes, more than the {USABLE_MAX:#x} that are analysed",
+                    layout.usable
+                ),
+                "let Windows close it: attach the disk to a Windows computer",
+            ));
+        }
+        let restart = Restart {
+            current_lsn: self.current_lsn,
+            oldest_lsn: self.u64(layout.client),
+            restart_lsn: self.u64(layout.client.saturating_add(8)),
+            layout,
         };
         for (what, lsn) in [
             ("oldest", restart.oldest_lsn),
@@ -203,26 +206,64 @@ impl RestartPage {
         }
         Ok(restart)
     }
+
+    /// A field of the restart area.
+    fn u16(&self, at: usize) -> u16 {
+        bytes::u16_le(&self.page, self.area.saturating_add(at)).unwrap_or(0)
+    }
+
+    /// A field of the restart area.
+    pub(super) fn u32(&self, at: usize) -> u32 {
+        bytes::u32_le(&self.page, self.area.saturating_add(at)).unwrap_or(0)
+    }
+
+    /// A field of the restart area.
+    fn u64(&self, at: usize) -> u64 {
+        bytes::u64_le(&self.page, self.area.saturating_add(at)).unwrap_or(0)
+    }
+}
+
+/// An error about the restart page unless `good`.
+fn need(good: bool, expected: &str, found: String) -> Result<()> {
+    good.then_some(())
+        .ok_or_else(|| Error::damaged("restart page of $LogFile", 0, expected, found))
+}
+
+/// Where pages are in the file and how LSNs are made; also of a journal that is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Version 2.0: two banks of fast pages. Else 1.1: two tail pages.
+    pub(super) fast_pages: bool,
+    /// End of the circular area: bytes from the start of the file.
+    pub(super) usable: u64,
+    /// Bits of an LSN that hold the file offset divided by 8.
+    pub(super) offset_bits: u32,
+    /// Where the client's record begins: bytes from the restart area.
+    pub(super) client: usize,
 }
 
 /// Where the records are and how their LSNs are made: a restart page with all its checks passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Restart {
-    /// Version 2.0: two banks of fast pages. Else 1.1: two tail pages.
-    pub(super) fast_pages: bool,
+    /// Where pages are and how LSNs are made.
+    layout: Layout,
     /// The newest LSN that the page knows; the log reaches at least so far.
     pub(super) current_lsn: u64,
     /// The oldest LSN that the client needs.
     pub(super) oldest_lsn: u64,
     /// The client's last checkpoint.
     pub(super) restart_lsn: u64,
-    /// End of the circular area: bytes from the start of the file.
-    pub(super) usable: u64,
-    /// Bits of an LSN that hold the file offset divided by 8.
-    pub(super) offset_bits: u32,
 }
 
-impl Restart {
+impl std::ops::Deref for Restart {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Layout {
     /// The first page of the circular area: bytes from the start of the file.
     pub(super) fn first_page(&self) -> u64 {
         if self.fast_pages { 0x2_2000 } else { 0x4000 }

@@ -75,7 +75,7 @@ fn values_grow_and_shrink_and_what_is_behind_them_moves() {
         let mut record = original.clone();
         let value = vec![0xEE; len];
         assert!(record.set_value(&data(&original).clone(), &value), "{len}");
-        let read = Record::parse(30, record.to_disk().unwrap()).unwrap();
+        let read = Record::parse(30, record.to_disk(&[]).unwrap()).unwrap();
         assert_eq!(read.value(data(&read)).unwrap(), value);
         let last = read.attributes().last().unwrap();
         assert_eq!(read.value(last).unwrap(), [2; 16]);

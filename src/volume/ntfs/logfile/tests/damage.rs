@@ -7,7 +7,7 @@ use super::*;
 use crate::volume::ntfs::multi_sector;
 
 /// Changes the record page or restart page at `at`, keeping its protection good.
-fn edit(log: &mut Bytes, at: usize, change: impl FnOnce(&mut [u8])) {
+pub(super) fn edit(log: &mut Bytes, at: usize, change: impl FnOnce(&mut [u8])) {
     let page = &mut log.0[at..at.wrapping_add(PAGE)];
     let magic = *page.first_chunk::<4>().unwrap();
     multi_sector::restore(page, &magic, "", 0).unwrap();
@@ -16,7 +16,7 @@ fn edit(log: &mut Bytes, at: usize, change: impl FnOnce(&mut [u8])) {
 }
 
 /// Both restart pages name the same LSNs.
-fn set_restart(log: &mut Bytes, current: u64, checkpoint: u64, oldest: u64) {
+pub(super) fn set_restart(log: &mut Bytes, current: u64, checkpoint: u64, oldest: u64) {
     for at in [0, PAGE] {
         edit(log, at, |page| {
             page[0x30..0x38].copy_from_slice(&current.to_le_bytes());
@@ -33,9 +33,13 @@ fn a_lost_newest_page_is_refused() {
     };
     let mut torn = log.clone();
     torn.0[0x2000 + 1022] ^= 1;
-    let verdict = judge(&torn, geometry);
-    assert!(matches!(verdict, Verdict::Refuse { .. }), "{verdict:?}");
-    let text = verdict.uncleanness().unwrap();
+    let journal = judge(&torn, geometry);
+    assert!(
+        matches!(journal.verdict, Verdict::Refused(_)),
+        "{journal:?}"
+    );
+    assert_eq!(journal.end, None);
+    let text = journal.uncleanness().unwrap();
     assert!(text.starts_with("cannot be analysed"), "{text}");
     assert!(text.contains("lost or torn"), "{text}");
     // The geometry of another volume, and a log shorter than it says.
@@ -43,9 +47,11 @@ fn a_lost_newest_page_is_refused() {
         cluster_size: 4096,
         ..geometry
     };
-    assert!(matches!(judge(&log, other), Verdict::Refuse { .. }));
+    let refused =
+        |log: &Bytes, geometry| matches!(judge(log, geometry).verdict, Verdict::Refused(_));
+    assert!(refused(&log, other));
     let cut = Bytes(log.0[..log.0.len() - PAGE].to_vec());
-    assert!(matches!(judge(&cut, geometry), Verdict::Refuse { .. }));
+    assert!(refused(&cut, geometry));
 }
 
 /// Stopping at an older checkpoint with dirty pages makes a log that waits for a replay.
@@ -55,13 +61,13 @@ fn pending_logs_are_counted() {
         return;
     };
     set_restart(&mut log, 0x28_92AF, 0x28_728E, 0x28_4408);
-    let verdict = judge(&log, geometry);
-    let Verdict::Pending { pending, .. } = &verdict else {
-        panic!("{verdict:?}");
+    let journal = judge(&log, geometry);
+    let Verdict::Pending(pending) = &journal.verdict else {
+        panic!("{journal:?}");
     };
     assert_eq!((pending.pages, pending.redo), (11, 47));
-    assert_eq!(pending.transactions, 0);
-    let text = verdict.uncleanness().unwrap();
+    assert_eq!((pending.open.len(), pending.undo), (0, 0));
+    let text = journal.uncleanness().unwrap();
     assert!(
         text.starts_with("pending: 0 transactions, 11 pages"),
         "{text}"
@@ -69,8 +75,13 @@ fn pending_logs_are_counted() {
     assert!(text.contains("concerned"), "{text}");
     // What the log no longer holds cannot be replayed.
     set_restart(&mut log, 0x28_92AF, 0x28_728E, 0x28_728E);
-    let verdict = judge(&log, geometry);
-    assert!(matches!(verdict, Verdict::Refuse { .. }), "{verdict:?}");
+    let journal = judge(&log, geometry);
+    assert!(
+        matches!(journal.verdict, Verdict::Refused(_)),
+        "{journal:?}"
+    );
+    // The records could be read all the same.
+    assert_eq!(journal.end.unwrap().lsn, 0x28_92AF);
 }
 
 /// Without its end, a transaction must be taken back.
@@ -86,7 +97,9 @@ fn an_open_transaction_is_pending() {
     chain.end = 0x28_91DF;
     let analysis = Analysis::run(&chain, 0x28_7EA8, geometry);
     let found = analysis.unwrap().pending().unwrap();
-    assert_eq!((found.transactions, found.undo), (1, 1), "{found:?}");
+    assert_eq!((found.open.len(), found.undo), (1, 1), "{found:?}");
+    let open = found.open[0];
+    assert!(!open.prepared && open.undo_next == 0x28_91DF, "{open:?}");
     assert_eq!((found.pages, found.redo), (11, 36));
 }
 
@@ -114,6 +127,6 @@ proptest! {
             let len = cut.index(log.0.len());
             log.0.truncate(len);
         }
-        prop_assert_ne!(judge(&log, GEOMETRY), Verdict::Clean);
+        prop_assert_ne!(judge(&log, GEOMETRY).verdict, Verdict::Clean);
     }
 }

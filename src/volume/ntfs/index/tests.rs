@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Random changes to indexes in memory, each compared with an ordered map and checked to the last byte.
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows fails"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::change::Change;
+use super::collation::{Collation, name_key};
+use super::node::{BLOCK_HEADER, Entry, Node, ROOT_HEADER, block_room, new_block};
+use super::tree::{Changes, Store, Tree};
+use crate::error::{Kind, Result};
+use crate::volume::ntfs::multi_sector;
+use crate::volume::ntfs::upcase::Upcase;
+
+/// An index in memory, kept as the bytes that are on a disk.
+struct Memory {
+    root: Vec<u8>,
+    /// How many bytes the entries of the root may take.
+    room: usize,
+    blocks: Vec<Vec<u8>>,
+    used: Vec<bool>,
+    block_len: usize,
+    step: u64,
+}
+
+impl Memory {
+    /// An empty index as mkntfs makes it.
+    fn new(block_len: usize, room: usize) -> Memory {
+        let mut root = vec![7; 0x10];
+        root.extend([0x10, 0, 0, 0, 0x20, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0]);
+        root.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 2, 0, 0, 0]);
+        Memory {
+            root,
+            room,
+            blocks: Vec::new(),
+            used: Vec::new(),
+            block_len,
+            step: if block_len < 4096 { 1 } else { 8 },
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Change<'_, Memory>), collation: Collation<'_>) {
+        let mut plan = Change::new(&*self, collation);
+        change(&mut plan);
+        let changes = plan.finish().unwrap();
+        self.write(changes).unwrap();
+    }
+}
+
+impl Store for Memory {
+    fn what(&self) -> String {
+        "an index in memory".into()
+    }
+
+    fn root(&self) -> Result<Node> {
+        Node::parse(&self.root, ROOT_HEADER, "root")
+    }
+
+    fn block(&self, vcn: u64) -> Result<Node> {
+        assert!(vcn.is_multiple_of(self.step));
+        let number = usize::try_from(vcn / self.step).unwrap();
+        assert!(self.used[number], "a free block is read");
+        let mut block = self.blocks[number].clone();
+        multi_sector::restore(&mut block, b"INDX", "block", 0)?;
+        assert_eq!(crate::bytes::u64_le(&block, 0x10), Some(vcn));
+        Node::parse(&block, BLOCK_HEADER, "block")
+    }
+
+    fn root_room(&self, blocks: u64) -> usize {
+        // Growing takes room from the record.
+        let growth = if blocks > self.blocks() { 16 } else { 0 };
+        self.room.saturating_sub(growth).max(0x18)
+    }
+
+    fn block_room(&self) -> usize {
+        block_room(self.block_len)
+    }
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn blocks(&self) -> u64 {
+        self.blocks.len().try_into().unwrap()
+    }
+
+    fn is_used(&self, block: u64) -> bool {
+        let found = self.used.get(usize::try_from(block).unwrap());
+        found.copied().unwrap_or(false)
+    }
+
+    fn check(&self, _: &Changes) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, change: Changes) -> Result<()> {
+        if let Some(root) = &change.root {
+            assert!(root.len() <= self.room.max(0x18), "{}", root.len());
+            self.root = root.to_root(&self.root).unwrap();
+        }
+        for (block, used) in &change.marks {
+            let number = usize::try_from(*block).unwrap();
+            if number >= self.used.len() {
+                assert_eq!(number, self.used.len(), "blocks are taken in order");
+                self.used.push(false);
+                self.blocks.push(vec![0xEE; self.block_len]);
+            }
+            assert_ne!(self.used[number], *used);
+            self.used[number] = *used;
+        }
+        for (vcn, (node, fresh)) in &change.blocks {
+            let number = usize::try_from(vcn / self.step).unwrap();
+            assert!(self.used[number]);
+            let mut block = match fresh {
+                true => new_block(self.block_len, *vcn).unwrap(),
+                false => {
+                    let mut block = self.blocks[number].clone();
+                    multi_sector::restore(&mut block, b"INDX", "block", 0).unwrap();
+                    block
+                }
+            };
+            assert!(node.write(&mut block, BLOCK_HEADER));
+            assert!(multi_sector::protect(&mut block));
+            self.blocks[number] = block;
+        }
+        Ok(())
+    }
+}
+
+/// All that a checker of volumes would look at. Returns the entries in order and the depth.
+fn check(store: &Memory, collation: Collation<'_>) -> (Vec<Vec<u8>>, usize) {
+    fn look(
+        store: &Memory,
+        node: Node,
+        depth: usize,
+        reached: &mut BTreeSet<u64>,
+        found: &mut Vec<Vec<u8>>,
+        leaves: &mut BTreeSet<usize>,
+    ) {
+        assert!(depth == 1 || !node.is_leaf() || !node.entries().is_empty());
+        if node.is_leaf() {
+            leaves.insert(depth);
+        }
+        for slot in 0..=node.entries().len() {
+            if let Some(vcn) = node.child(slot) {
+                assert!(reached.insert(vcn / store.step), "reached twice");
+                let below = store.block(vcn).unwrap();
+                assert!(below.fits());
+                look(store, below, depth + 1, reached, found, leaves);
+            }
+            found.extend(node.entries().get(slot).map(|e| e.bytes().to_vec()));
+        }
+    }
+    let mut found = Vec::new();
+    let (mut reached, mut leaves) = (BTreeSet::new(), BTreeSet::new());
+    let root = store.root().unwrap();
+    look(store, root, 1, &mut reached, &mut found, &mut leaves);
+    assert_eq!(leaves.len(), 1, "leaves at different depths");
+    let used = (0..store.blocks()).filter(|block| store.is_used(*block));
+    assert_eq!(used.collect::<BTreeSet<_>>(), reached);
+    let keys: Vec<Vec<u8>> = found.iter().map(|bytes| key_of(bytes)).collect();
+    for pair in keys.windows(2) {
+        assert_eq!(
+            collation.compare(&pair[0], &pair[1]),
+            std::cmp::Ordering::Less
+        );
+    }
+    (found, leaves.pop_last().unwrap())
+}
+
+fn key_of(bytes: &[u8]) -> Vec<u8> {
+    Entry::new(bytes).unwrap().key().to_vec()
+}
+
+/// An entry with this key; `data` is what a view has behind its key.
+fn entry(head: u64, key: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut bytes = head.to_le_bytes().to_vec();
+    let len = (0x10 + key.len() + data.len()).next_multiple_of(8);
+    bytes.extend(u16::try_from(len).unwrap().to_le_bytes());
+    bytes.extend(u16::try_from(key.len()).unwrap().to_le_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(key);
+    bytes.extend(data);
+    bytes.resize(len, 0);
+    bytes
+}
+
+/// What a key is in the model: compared as the index has to.
+type ModelKey = Vec<u32>;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Keys {
+    Names(usize),
+    Ulong,
+    Hash,
+}
+
+impl Keys {
+    fn collation(self, upcase: &Upcase) -> Collation<'_> {
+        match self {
+            Keys::Names(_) => Collation::FileName(upcase),
+            Keys::Ulong => Collation::Ulong,
+            Keys::Hash => Collation::SecurityHash,
+        }
+    }
+
+    /// The entry that `seed` stands for; equal seeds have equal keys.
+    fn make(self, seed: u32, head: u64) -> (ModelKey, Vec<u8>) {
+        match self {
+            Keys::Names(longest) => {
+                let units = ["a", "B", "_", "é", "日", "Z", ".", "1"];
+                let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
+                let mut name = format!("{seed:x}");
+                while name.encode_utf16().count() < (seed as usize % longest).max(1) {
+                    state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+                    name.insert_str(0, units[(state >> 16) as usize % units.len()]);
+                }
+                // Only the case differs.
+                if head % 2 == 1 {
+                    name.make_ascii_uppercase();
+                }
+                let units: Vec<u16> = name.encode_utf16().collect();
+                let upper = name.to_ascii_uppercase();
+                let model = upper.encode_utf16().map(u32::from).collect();
+                (model, entry(head, &name_key(&units).unwrap(), &[]))
+            }
+            Keys::Ulong => (vec![seed], entry(head, &seed.to_le_bytes(), &[9; 20])),
+            Keys::Hash => {
+                let hash = seed.wrapping_mul(2_654_435_761) & 0xF000_0FFF;
+                let key = [hash.to_le_bytes(), seed.to_le_bytes()].concat();
+                (vec![hash, seed], entry(head, &key, &[8; 24]))
+            }
+        }
+    }
+}
+
+/// An index beside its model.
+struct Subject<'u> {
+    store: Memory,
+    keys: Keys,
+    collation: Collation<'u>,
+    model: BTreeMap<ModelKey, Vec<u8>>,
+    depth: usize,
+}
+
+impl Subject<'_> {
+    fn insert(&mut self, seed: u32, head: u64) {
+        let (key, bytes) = self.keys.make(seed, head);
+        let known = self.model.contains_key(&key);
+        let mut plan = Change::new(&self.store, self.collation);
+        let done = plan.insert(&bytes);
+        if known {
+            assert_eq!(done.unwrap_err().kind(), Kind::Refused);
+            return;
+        }
+        done.unwrap();
+        let changes = plan.finish().unwrap();
+        self.store.write(changes).unwrap();
+        self.model.insert(key, bytes);
+        self.check();
+    }
+
+    fn remove(&mut self, seed: u32) {
+        let (key, bytes) = self.keys.make(seed, 0);
+        // The key as it is stored: its case may be another one.
+        let stored = self.model.remove(&key).unwrap_or(bytes);
+        let known = self.find(&key_of(&stored)).is_some();
+        let mut removed = None;
+        self.store.change(
+            |plan| removed = plan.remove(&key_of(&stored)).unwrap(),
+            self.collation,
+        );
+        assert_eq!(removed, known.then_some(stored));
+        self.check();
+    }
+
+    fn find(&self, key: &[u8]) -> Option<Vec<u8>> {
+        Tree::new(&self.store, self.collation).find(key).unwrap()
+    }
+
+    fn check(&mut self) {
+        let (found, depth) = check(&self.store, self.collation);
+        let model: Vec<&Vec<u8>> = self.model.values().collect();
+        assert!(found.iter().eq(model.iter().copied()));
+        self.depth = self.depth.max(depth);
+    }
+
+    /// What the reading functions say.
+    fn ask(&self, seed: u32, limit: usize) {
+        let tree = || Tree::new(&self.store, self.collation);
+        assert_eq!(tree().last().unwrap().as_ref(), self.model.values().last());
+        let (model, bytes) = self.keys.make(seed, 1);
+        let from = tree().entries_from(&key_of(&bytes), limit).unwrap();
+        let mut expected: Vec<Vec<u8>> = self
+            .model
+            .range(model.clone()..)
+            .map(|e| e.1.clone())
+            .collect();
+        // A name in another case may come before the one that is sought.
+        if expected.first().is_some_and(|first| {
+            self.collation
+                .compare(&key_of(first), &key_of(&bytes))
+                .is_lt()
+        }) {
+            expected.remove(0);
+        }
+        expected.truncate(limit);
+        assert_eq!(from, expected);
+        if let Some(stored) = self.model.get(&model) {
+            assert_eq!(self.find(&key_of(stored)).as_ref(), Some(stored));
+        }
+    }
+}
+
+/// Numbers that are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % below
+    }
+}
+
+#[test]
+fn ten_thousand_random_steps_for_each_collation() {
+    let upcase = Upcase::ascii();
+    // Keys, block length, room of the root, how many keys there are, what depth is reached.
+    let cases = [
+        (Keys::Names(60), 512, 0x18, 150, 5),
+        (Keys::Names(60), 512, 2000, 150, 3),
+        (Keys::Names(190), 1024, 300, 200, 4),
+        (Keys::Names(255), 4096, 0x28, 300, 3),
+        (Keys::Names(255), 4096, 700, 300, 3),
+        (Keys::Ulong, 512, 0x18, 300, 4),
+        (Keys::Ulong, 512, 600, 300, 3),
+        (Keys::Ulong, 1024, 3000, 500, 2),
+        (Keys::Ulong, 4096, 300, 900, 2),
+        (Keys::Hash, 512, 0x18, 250, 4),
+        (Keys::Hash, 512, 900, 250, 3),
+        (Keys::Hash, 1024, 300, 400, 3),
+        (Keys::Hash, 4096, 300, 900, 2),
+    ];
+    for (keys, block_len, room, universe, depth) in cases {
+        let of_its_kind = cases
+            .iter()
+            .filter(|case| std::mem::discriminant(&case.0) == std::mem::discriminant(&keys));
+        let steps = 10_000 / of_its_kind.count() + 1;
+        let mut subject = Subject {
+            store: Memory::new(block_len, room),
+            keys,
+            collation: keys.collation(&upcase),
+            model: BTreeMap::new(),
+            depth: 0,
+        };
+        let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+        let mut growing = true;
+        let mut most = 0;
+        for step in 0..steps {
+            let seed = u32::try_from(numbers.next(universe)).unwrap();
+            let size = subject.model.len() as u64;
+            most = most.max(size);
+            growing = match growing {
+                true => size < universe * 9 / 10,
+                // Down to nothing every other time.
+                false => size == 0 || (size < universe / 5 && step % 7 == 0),
+            };
+            // Removing what is there, not what is not, mostly.
+            match numbers.next(10) < if growing { 8 } else { 1 } {
+                true => subject.insert(seed, numbers.next(1000)),
+                false if numbers.next(10) == 0 => subject.remove(seed),
+                false => {
+                    let seeds: Vec<u32> = (0..40)
+                        .map(|_| u32::try_from(numbers.next(universe)).unwrap())
+                        .filter(|seed| subject.model.contains_key(&keys.make(*seed, 0).0))
+                        .collect();
+                    subject.remove(seeds.first().copied().unwrap_or(seed));
+                }
+            }
+            if step % 5 == 0 {
+                subject.ask(seed, 1 + step % 50);
+            }
+        }
+        // And empty it: every block is free again and the root as small as at first.
+        for seed in 0..u32::try_from(universe).unwrap() {
+            subject.remove(seed);
+        }
+        assert!(subject.store.used.iter().all(|used| !used));
+        assert_eq!(subject.store.root, Memory::new(block_len, room).root);
+        eprintln!(
+            "{keys:?} {block_len} {room}: depth {}, {most} entries, {} blocks",
+            subject.depth,
+            subject.store.blocks.len()
+        );
+        assert!(
+            subject.depth >= depth,
+            "{keys:?} {block_len} {room}: {}",
+            subject.depth
+        );
+    }
+}
