@@ -329,40 +329,43 @@ pub fn write_listing<'l>(
     out: &mut dyn Write,
 ) -> std::io::Result<usize> {
     let (mut done, mut failed) = (0_usize, 0_usize);
-    // The lines behind the name, by the descriptor's address: many files share one.
-    let mut known: HashMap<usize, Result<Vec<String>, String>> = HashMap::new();
+    // What stands behind a name of this width, by the descriptor's address: many files share one.
+    let mut known: HashMap<(usize, usize), Result<String, String>> = HashMap::new();
+    let mut shown = String::new();
     for (path, descriptor) in listed {
-        let shown = windows_path(path);
-        let entries = match descriptor {
-            Ok(descriptor) => known
-                .entry(descriptor.as_ptr().addr())
-                .or_insert_with(|| {
-                    let read = Descriptor::parse(descriptor).map_err(|error| error.to_string())?;
-                    Ok(display::entries(&read, names))
-                })
-                .as_ref()
-                .map_err(String::as_str),
+        shown.clear();
+        shown.push('\\');
+        let parts = path.split('/').enumerate();
+        parts.for_each(|(position, part)| {
+            if position > 0 {
+                shown.push('\\');
+            }
+            shown.push_str(part);
+        });
+        let behind = match descriptor {
+            Ok(descriptor) => {
+                let width = shown.chars().count();
+                known
+                    .entry((descriptor.as_ptr().addr(), width))
+                    .or_insert_with(|| {
+                        let read = Descriptor::parse(descriptor);
+                        let read = read.map_err(|error| error.to_string())?;
+                        Ok(behind(&display::entries(&read, names), width))
+                    })
+                    .as_ref()
+                    .map_err(String::as_str)
+            }
             Err(why) => Err(why),
         };
-        match entries {
-            Ok(entries) => {
+        out.write_all(shown.as_bytes())?;
+        match behind {
+            Ok(behind) => {
                 done = done.saturating_add(1);
-                let width = shown.chars().count();
-                write!(out, "{shown}")?;
-                for (position, entry) in entries.iter().enumerate() {
-                    match position {
-                        0 => writeln!(out, " {entry}")?,
-                        _ => writeln!(out, "{:width$} {entry}", "")?,
-                    }
-                }
-                match entries.is_empty() {
-                    true => writeln!(out, "\n")?,
-                    false => writeln!(out)?,
-                }
+                out.write_all(behind.as_bytes())?;
             }
             Err(why) => {
                 failed = failed.saturating_add(1);
-                writeln!(out, "{shown}: {why}\n")?;
+                writeln!(out, ": {why}\n")?;
             }
         }
     }
@@ -371,6 +374,17 @@ pub fn write_listing<'l>(
         "Successfully processed {done} files; Failed processing {failed} files"
     )?;
     Ok(failed)
+}
+
+/// The entries behind a name that takes so many columns, and the blank line.
+fn behind(entries: &[String], width: usize) -> String {
+    let indent = format!("\n{:width$}", "");
+    let mut text: String = entries.join(&format!("{indent} "));
+    if !text.is_empty() {
+        text.insert(0, ' ');
+    }
+    text.push_str("\n\n");
+    text
 }
 
 /// A descriptor as SDDL; `None` for one that cannot be read or has no text.

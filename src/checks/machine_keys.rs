@@ -60,7 +60,8 @@ pub(super) const FIX: Fix = Fix {
 };
 
 /// What is on the disk.
-struct Keys {
+#[derive(Debug)]
+pub(super) struct Keys {
     /// The folder's path, and what it has.
     folder: (String, Secured),
     /// The key file of this machine.
@@ -72,7 +73,20 @@ struct Keys {
 /// A descriptor, or why it cannot be read.
 type Secured = Result<Descriptor, String>;
 
-/// Looks at the folder; `None` when there is none.
+/// The folder, looked at once; `None` when there is none. An error is asked for again, because it is given away.
+fn keys<'f>(facts: &'f Facts<'_>) -> Result<Option<&'f Keys>> {
+    match facts.machine_keys.get_or_init(|| look(facts)) {
+        Ok(keys) => Ok(keys.as_ref()),
+        Err(_) => match look(facts) {
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::refused(
+                "the MachineKeys folder changed while it was being read",
+                "make sure that nothing else writes to the target, then try again",
+            )),
+        },
+    }
+}
+
 fn look(facts: &Facts<'_>) -> Result<Option<Keys>> {
     let Some(folder) = folder(facts)? else {
         return Ok(None);
@@ -162,7 +176,7 @@ fn everyone_uses(folder: &Secured) -> bool {
 }
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let keys = match look(facts) {
+    let keys = match keys(facts) {
         Ok(None) => return Vec::new(),
         Ok(Some(keys)) => keys,
         Err(error) => return vec![unjudged(&error)],
@@ -186,7 +200,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             finding.evidence.push(hardened_evidence);
         }
         // Where the build is not known only the named fix, which says why, is proposed.
-        if let Ok(Proposal { edits, .. }) = surgical(facts, &keys) {
+        if let Ok(Proposal { edits, .. }) = surgical(facts, keys) {
             finding.cure = edits;
         }
         findings.push(finding);
@@ -279,8 +293,8 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         Some("rename") => rename,
         Some(other) => return Err(unknown_value(&FIX, other)),
     };
-    match look(facts)? {
-        Some(keys) => mode(facts, &keys),
+    match keys(facts)? {
+        Some(keys) => mode(facts, keys),
         None => Ok(Proposal {
             notes: vec![
                 "there is no MachineKeys folder, so there is nothing to do: Windows makes it when it starts"

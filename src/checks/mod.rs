@@ -8,6 +8,8 @@
 //!
 //! Nothing here writes. Findings carry their cure as [`Edit`]s.
 
+use std::cell::OnceCell;
+
 use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
@@ -99,6 +101,8 @@ pub struct Facts<'a> {
     pub select: Select,
     /// The build number, such as 20348, where SOFTWARE tells it.
     pub build: Option<u32>,
+    /// What is in the MachineKeys folder, once asked for; it can be large.
+    machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
 }
 
 impl<'a> Facts<'a> {
@@ -109,6 +113,7 @@ impl<'a> Facts<'a> {
             installation,
             select: installation.select()?,
             build: installation.build_number(),
+            machine_keys: OnceCell::new(),
         })
     }
 

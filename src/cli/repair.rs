@@ -158,17 +158,19 @@ fn listings(place: &Path, folder: &str, repaired: &Installation, steps: &[Step])
     let listed = permissions::list(repaired.volume.as_ref(), folder, true)?;
     let file = |when: &str| place.with_extension(format!("permissions-{when}.txt"));
     let (old, new) = (file("before"), file("after"));
-    write_file_with(&old, |out| {
-        let lines = listed.iter().map(|listed| {
-            let (path, now) = listed.line();
-            (path, before.get(path).copied().map_or(now, Ok))
-        });
-        permissions::write_listing(lines, &names, out).map(drop)
-    })?;
-    write_file_with(&new, |out| {
-        let lines = listed.iter().map(permissions::Listed::line);
-        permissions::write_listing(lines, &names, out).map(drop)
-    })?;
+    let write = |file: &Path, before: Option<&HashMap<&str, &[u8]>>| {
+        write_file_with(file, |out| {
+            let lines = listed.iter().map(|listed| {
+                let (path, now) = listed.line();
+                let then = before.and_then(|before| before.get(path).copied());
+                (path, then.map_or(now, Ok))
+            });
+            permissions::write_listing(lines, &names, out).map(drop)
+        })
+    };
+    // They are long where there are many files, and do not depend on each other.
+    let (first, second) = rayon::join(|| write(&old, Some(&before)), || write(&new, None));
+    first.and(second)?;
     Ok(format!(
         "the permissions before and after are listed in {} and {}",
         old.display(),

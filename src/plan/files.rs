@@ -26,21 +26,25 @@ pub(super) fn set_security(
 ) -> Result<Option<Step>> {
     let mut changed = Vec::new();
     let mut before = Vec::new();
+    let paths: Vec<&str> = groups
+        .iter()
+        .flat_map(|group| group.paths.iter().map(String::as_str))
+        .collect();
+    let all = volume.security(&paths)?;
+    let mut current = all.iter();
     for group in groups {
-        let paths: Vec<&str> = group.paths.iter().map(String::as_str).collect();
         let wanted = Descriptor::parse(&group.descriptor.0)?;
         // By address: equal descriptors are shared, and stay while `all` does.
-        let all = volume.security(&paths)?;
         let mut judged: HashMap<usize, bool> = HashMap::new();
         let mut different = Vec::new();
-        for (path, current) in paths.iter().zip(&all) {
+        for (path, current) in group.paths.iter().zip(current.by_ref()) {
             // A descriptor that cannot be read says something else, whatever it says.
-            let same = *judged.entry(current.as_ptr().addr()).or_insert_with(|| {
-                Descriptor::parse(current).is_ok_and(|current| current.says_the_same(&wanted))
-            });
+            let same = *judged
+                .entry(current.as_ptr().addr())
+                .or_insert_with(|| same(current, &wanted));
             if !same {
-                different.push(*path);
-                before.push(((*path).to_owned(), Arc::clone(current)));
+                different.push(path.as_str());
+                before.push((path.clone(), Arc::clone(current)));
             }
         }
         if different.is_empty() {
@@ -65,11 +69,9 @@ pub(super) fn set_security(
     }))
 }
 
-/// Both say the same.
-pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
-    let read = Descriptor::parse;
-    one == other
-        || matches!((read(one), read(other)), (Ok(one), Ok(other)) if one.says_the_same(&other))
+/// Whether these bytes are a descriptor that says the same as `wanted`.
+pub(super) fn same(bytes: &[u8], wanted: &Descriptor) -> bool {
+    Descriptor::parse(bytes).is_ok_and(|read| read.says_the_same(wanted))
 }
 
 /// The paths by their descriptor, in the order in which these first come.

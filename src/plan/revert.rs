@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::edit::{Edit, SecurityGroup};
 use crate::error::Result;
+use crate::security::Descriptor;
 use crate::volume::Volume;
 use crate::windows::{Installation, Reading, Registry};
 
@@ -102,10 +103,11 @@ fn still_as_set(
                 _ => leave(path, "it is not there any more"),
             }
         }
+        let given = Descriptor::parse(&group.descriptor.0)?;
         for (path, now) in there.iter().zip(volume.security(&there)?) {
-            if files::same(&now, &group.descriptor.0) {
+            if files::same(&now, &given) {
                 as_set.insert(*path);
-            } else if !old.get(path).is_some_and(|old| files::same(&now, old)) {
+            } else if !old.get(path).is_some_and(|old| is_back(&now, old)) {
                 leave(path, "its permissions have been changed since");
             }
         }
@@ -128,6 +130,11 @@ fn still_as_set(
         }
     }
     Ok((!groups.is_empty()).then_some(Edit::SetSecurity { groups }))
+}
+
+/// Whether a file has its old descriptor again.
+fn is_back(now: &[u8], old: &[u8]) -> bool {
+    now == old || Descriptor::parse(old).is_ok_and(|old| files::same(now, &old))
 }
 
 enum Verdict {

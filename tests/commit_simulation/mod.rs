@@ -8,6 +8,7 @@
 //! The target is a tree (`tree`). What [`Machine::files`] shows of it: content by path, and descriptors by path
 //! with `:security` behind it.
 
+pub mod explore;
 mod tree;
 
 use std::any::Any;

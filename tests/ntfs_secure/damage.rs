@@ -5,7 +5,6 @@ use std::fs;
 use std::sync::Arc;
 
 use coldfix::device::memory::MemoryDevice;
-use coldfix::device::overlay::Overlay;
 use coldfix::error::{Error, Kind};
 use coldfix::volume::Volume;
 use coldfix::volume::ntfs::NtfsVolume;
@@ -20,7 +19,9 @@ const GEOMETRY: Geometry = (16, 4096, 512);
 const SMALL: &str = "Windows/System32/config/small";
 
 /// A volume of Windows, small enough for memory: a file with a security id, the id, and its descriptor.
-fn windows() -> Option<(Vec<u8>, String, u32, Arc<[u8]>)> {
+type Windows = (Vec<u8>, String, u32, Arc<[u8]>);
+
+fn windows() -> Option<Windows> {
     python()?;
     let image = bare("w-10m-many-files.raw.xz", 0)?;
     let volume = NtfsVolume::open(FileDevice::open(&image)).unwrap();
@@ -92,9 +93,9 @@ fn a_bad_first_copy_is_made_up_for_by_the_second() {
     assert_eq!(copies.len(), 2, "{copies:x?}");
     assert_eq!(open(&image).check_security().unwrap(), [""; 0]);
     // In the descriptor; in its hash, id, offset and length.
-    for place in [0, 30, descriptor.len() as isize - 1, -20, -16, -12, -4] {
+    for place in [0, 30, descriptor.len().cast_signed() - 1, -20, -16, -12, -4] {
         let mut bad = image.clone();
-        bad[copies[0].strict_add_signed(place)] ^= 1;
+        bad[copies[0].checked_add_signed(place).unwrap()] ^= 1;
         let volume = open(&bad);
         assert_eq!(volume.security(&[&path]).unwrap()[0], descriptor);
         let notes = volume.notes();
@@ -102,12 +103,12 @@ fn a_bad_first_copy_is_made_up_for_by_the_second() {
         assert!(notes[0].contains("second copy") && notes[0].contains(&format!("{id:#x}")));
         assert_eq!(volume.check_security().unwrap().len(), 1);
 
-        bad[copies[1].strict_add_signed(place)] ^= 2;
+        bad[copies[1].checked_add_signed(place).unwrap()] ^= 2;
         let error = fault(&bad, &path);
         assert!(error.to_string().contains("$SDS"), "{error}");
 
         let mut other = image.clone();
-        other[copies[1].strict_add_signed(place)] ^= 1;
+        other[copies[1].checked_add_signed(place).unwrap()] ^= 1;
         let volume = open(&other);
         assert_eq!(volume.security(&[&path]).unwrap()[0], descriptor);
         assert_eq!(volume.notes(), [""; 0]);
@@ -155,7 +156,9 @@ fn what_the_index_says_is_held_against_the_stream() {
     // Not there at all: the key is another one.
     let mut bad = image.clone();
     bad[by_id[0]..data].copy_from_slice(&(id + 0x8000).to_le_bytes());
-    fault(&bad, &path);
+    let error = open(&bad).security(&[&path]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Damaged, "{error}");
+    assert!(!open(&bad).check_security().unwrap().is_empty());
 }
 
 #[test]
@@ -173,7 +176,8 @@ fn descriptors_that_hold_nothing_together_are_told() {
     let volume = open(&bad);
     volume
         .set_security(&descriptor(1, 1), &[&path], NOW)
-        .unwrap_err();
+        .unwrap();
+    assert_eq!(volume.security(&[&path]).unwrap()[0][..], descriptor(1, 1));
     // No id, and no descriptor of its own: it gets one.
     let mut bad = image;
     patch_record(&mut bad, number, 0x10, 0x18 + 0x34, &[0, 0, 0, 0]);
@@ -185,6 +189,27 @@ fn descriptors_that_hold_nothing_together_are_told() {
         .set_security(&descriptor(1, 1), &[&path], NOW)
         .unwrap();
     assert_eq!(volume.security(&[&path]).unwrap()[0][..], descriptor(1, 1));
+}
+
+#[test]
+fn a_volume_without_shared_descriptors() {
+    let Some((mut image, path, ..)) = windows() else {
+        return;
+    };
+    // The stream has another name.
+    patch_record(&mut image, 9, 0x80, 0x42, b"s");
+    let volume = open(&image);
+    let errors = [
+        volume.security(&[&path]).unwrap_err(),
+        volume
+            .set_security(&descriptor(1, 1), &[&path], NOW)
+            .unwrap_err(),
+        volume.check_security().unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+        assert!(error.to_string().contains("NTFS 3.0"), "{error}");
+    }
 }
 
 /// An attempt that must fail and change nothing.
@@ -258,15 +283,24 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
-fn a_volume_that_windows_did_not_leave_clean_is_not_written() {
-    let Some(image) = bare("w10-1kcluster-log2-dirty.raw.xz", 0) else {
+fn a_volume_in_use_by_a_sleeping_windows_is_not_written() {
+    let Some(image) = made(GEOMETRY) else {
         return;
     };
-    let overlay = Arc::new(Overlay::new(FileDevice::open(&image)));
-    let volume = NtfsVolume::open(overlay.clone()).unwrap();
-    let error = volume.set_security(&descriptor(1, 1), &[""], NOW);
-    assert_eq!(error.unwrap_err().kind(), Kind::Refused);
-    assert!(overlay.is_unchanged());
+    let file = temporary(&fs::read(image).unwrap());
+    {
+        let mount = Mount::with(file.path(), "big_writes");
+        let mut content = vec![0; 40_000];
+        content[..4].copy_from_slice(b"hibr");
+        fs::write(mount.path().join("hiberfil.sys"), content).unwrap();
+    }
+    let subject = Subject::of(fs::read(file.path()).unwrap());
+    let gate = subject.volume.check_writable().unwrap_err();
+    let error = refused(&subject, &descriptor(1, 1), &[SMALL]);
+    assert_eq!(error.kind(), Kind::Refused);
+    assert_eq!(error.to_string(), gate.to_string());
+    // Reading goes on.
+    subject.volume.security(&[SMALL]).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use coldfix::security::Descriptor;
 
-use crate::ntfs_support::{attempt, run};
+use crate::ntfs_support::run;
 use crate::support;
 
 /// Prints the descriptor of each path on standard input in hexadecimal digits: what dissect's index $SII says,
@@ -89,7 +89,7 @@ pub fn entries(image: &Path, ids: &[u32]) -> Vec<(u64, Vec<u8>)> {
 import struct, sys
 from dissect.ntfs import NTFS
 fs = NTFS(open(sys.argv[1], "rb"))
-for number in range(int(sys.argv[2]), int(sys.argv[3]) + 1):
+for number in map(int, sys.argv[2].split(",")):
     offset, length = struct.unpack_from("<QI", bytes(fs.secure.sii.search(number).data), 8)
     fs.secure.sds.seek(offset)
     entry = fs.secure.sds.read(length)
@@ -97,17 +97,9 @@ for number in range(int(sys.argv[2]), int(sys.argv[3]) + 1):
     fs.secure.lookup(number)
     print(offset, entry[20:].hex())
 "#;
-    let (first, last) = (ids.first().unwrap(), ids.last().unwrap());
-    assert_eq!(ids.len() as u32, last - first + 1);
     let python = support::foreign::python("dissect.ntfs");
-    let numbers = [first.to_string(), last.to_string()];
-    let arguments = [
-        "-c",
-        SCRIPT,
-        image.to_str().unwrap(),
-        &numbers[0],
-        &numbers[1],
-    ];
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    let arguments = ["-c", SCRIPT, image.to_str().unwrap(), &ids.join(",")];
     let out = run(python.to_str().unwrap(), &arguments);
     let text = String::from_utf8(out).unwrap();
     text.lines()
@@ -119,9 +111,8 @@ for number in range(int(sys.argv[2]), int(sys.argv[3]) + 1):
 }
 
 pub fn unhex(digits: &str) -> Vec<u8> {
-    (0..digits.len() / 2)
-        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
-        .collect()
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.as_bytes().chunks(2).map(pair).collect()
 }
 
 /// What ntfs-3g says of these paths below a mount, in their order; `None` where it says nothing.
@@ -174,6 +165,17 @@ pub fn unescape(name: &str) -> String {
 /// The same permissions, in whatever order the parts lie.
 pub fn mean_the_same(one: &[u8], other: &[u8]) -> bool {
     one == other || Descriptor::parse(one).unwrap() == Descriptor::parse(other).unwrap()
+}
+
+/// The security id of a record and the owner that goes with it, as sleuthkit reads them.
+pub fn istat(image: &Path, record: u64) -> (u32, String) {
+    let out = run("istat", &[image.to_str().unwrap(), &record.to_string()]);
+    let text = String::from_utf8_lossy(&out);
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Security ID: "));
+    let (id, owner) = line.unwrap().split_once("  (").unwrap();
+    (id.parse().unwrap(), owner.trim_end_matches(')').to_owned())
 }
 
 /// ntfssecaudit looks at $SDS, both copies, at $SII and $SDH, and at what all files say. Returns what it says.

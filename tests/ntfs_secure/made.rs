@@ -17,6 +17,7 @@ fn tools() -> bool {
         "mkntfs",
         "ntfs-3g",
         "getfattr",
+        "setfattr",
         "ntfssecaudit",
         "ntfsresize",
     ];
@@ -165,10 +166,12 @@ fn thousands_of_different_descriptors() {
         subject.judge(&format!("{geometry:?}"), &before, &files);
         assert_eq!(subject.volume.check_security().unwrap(), [""; 0]);
         let target = subject.export();
-        let ids: Vec<u32> = (first..first + COUNT).collect();
+        // Dissect takes its time: every seventh, and the last ones.
+        let numbers = (0..COUNT).filter(|number| number % 7 == 0 || number + 10 > COUNT);
+        let ids: Vec<u32> = numbers.map(|number| first + number).collect();
         let entries = entries(target.path(), &ids);
-        for (number, (_, bytes)) in entries.iter().enumerate() {
-            let number = number as u32;
+        for (id, (_, bytes)) in ids.iter().zip(&entries) {
+            let number = id - first;
             let descriptor = descriptor(number.wrapping_mul(0x9E37_79B1), 1 + number % 5);
             assert!(bytes == &descriptor, "{geometry:?}: {number}");
         }
@@ -183,8 +186,63 @@ fn thousands_of_different_descriptors() {
                 .unwrap();
         }
         assert_eq!(stored(subject.export().path()), first + COUNT - 1);
+        ntfs_3g_goes_on(&subject, &paths, first + COUNT);
         eprintln!("{geometry:?}: {COUNT} descriptors, the last at {last:#x}");
     }
+}
+
+/// ntfs-3g adds to what we have made, and we to what it has.
+fn ntfs_3g_goes_on(subject: &Subject, paths: &[String], next: u32) {
+    let target = subject.export();
+    let image = target.path();
+    let new = |number: usize| descriptor(0x7000_0000 + number as u32, 3);
+    let old = descriptor(0, 1);
+    {
+        let mount = Mount::with(image, "big_writes");
+        for (number, path) in paths.iter().take(60).enumerate() {
+            let descriptor = if number == 30 {
+                old.clone()
+            } else {
+                new(number)
+            };
+            let digits: String = descriptor
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let file = mount.path().join(path);
+            let value = format!("0x{digits}");
+            let arguments = [
+                "-n",
+                "system.ntfs_acl",
+                "-v",
+                &value,
+                file.to_str().unwrap(),
+            ];
+            run("setfattr", &arguments);
+        }
+    }
+    audit(image.to_str().unwrap());
+    assert_eq!(stored(image), next + 58);
+    let volume = NtfsVolume::open(FileDevice::open(image)).unwrap();
+    assert_eq!(volume.check_security().unwrap(), [""; 0]);
+    let files: Vec<&str> = paths.iter().map(String::as_str).take(60).collect();
+    for (number, found) in volume.security(&files).unwrap().iter().enumerate() {
+        let wanted = if number == 30 {
+            old.clone()
+        } else {
+            new(number)
+        };
+        assert!(found[..] == wanted, "{number}");
+    }
+    // On the file itself: it is ours.
+    volume.set_security(&new(1000), &files, NOW).unwrap();
+    volume.set_security(&new(5), &files[..1], NOW).unwrap();
+    drop(volume);
+    audit(image.to_str().unwrap());
+    judge::check(image);
+    let mut ids = ids(image, &files);
+    assert_eq!(ids.remove(0), next + 5);
+    assert!(ids.iter().all(|id| *id == next + 59), "{ids:x?}");
 }
 
 /// A descriptor of so many bytes.

@@ -11,6 +11,7 @@ use coldfix::volume::Volume;
 use coldfix::volume::ntfs::NtfsVolume;
 
 use crate::ntfs_support::*;
+use crate::subject::{NOW, descriptor};
 
 /// How many files the timing has in one folder.
 const MANY: usize = 100_000;
@@ -37,7 +38,8 @@ fn many() -> Option<PathBuf> {
         fs::create_dir_all(&folder).unwrap();
         for number in 0..MANY {
             let name = sha256(&number.to_le_bytes());
-            let name = format!("{}_8b1e9d2c-6d1f-4b3e-9a77-2f6c5a1d0e4b", &name[..32]);
+            let name: String = name.chars().take(32).collect();
+            let name = format!("{name}_8b1e9d2c-6d1f-4b3e-9a77-2f6c5a1d0e4b");
             fs::write(folder.join(name), number.to_le_bytes()).unwrap();
         }
         drop(mount);
@@ -72,22 +74,29 @@ fn how_long_a_hundred_thousand_files_take() {
         before = volume.security(&paths).unwrap()
     });
     let root = volume.security(&["$Bitmap", "$Secure"]).unwrap();
-    for (what, descriptor) in [
+    for (what, wanted) in [
         ("instead of their own", &root[0]),
         ("other ids", &root[1]),
         ("the same again", &root[1]),
     ] {
         time(what, &mut || {
-            volume
-                .set_security(descriptor, &paths, 0x1DA_0000_0000_0000)
-                .unwrap()
+            volume.set_security(wanted, &paths, NOW).unwrap()
         });
         let now = volume.security(&paths).unwrap();
-        assert!(now.iter().all(|now| now == descriptor));
+        assert!(now.iter().all(|now| now == wanted));
         time("second reader", &mut || {
-            let agrees = volume.second_reader_agrees_on_security(&paths, descriptor);
+            let agrees = volume.second_reader_agrees_on_security(&paths, wanted);
             assert_eq!(agrees, Some(true));
         });
     }
     eprintln!("{} changes", overlay.changes().unwrap().len());
+    time("a thousand new descriptors", &mut || {
+        for number in 0..1000 {
+            let new = descriptor(number, 3);
+            volume.set_security(&new, &paths[..1], NOW).unwrap();
+        }
+    });
+    time("looking at $Secure", &mut || {
+        assert_eq!(volume.check_security().unwrap(), [""; 0]);
+    });
 }

@@ -11,14 +11,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Result, ResultExt};
 use crate::volume::EntryKind;
 use crate::volume::path;
 
 use super::format::FileReference;
-use super::index::{Directory, IndexEntry};
+use super::index::Directory;
 use super::record::Record;
 use super::upcase::Upcase;
 use super::walk::{Node, Tree, choose, link_on_the_way};
@@ -48,23 +48,53 @@ impl Tree {
             let index = Directory::open(&self.mft, &record)?;
             let whole = index.blocks() <= names.len().saturating_mul(BLOCKS_FOR_A_NAME);
             let whole = match whole && names.len() > 1 {
-                true => Some(Names::read(&index, &self.upcase)?),
+                true => Some(self.all_names(&index, record.reference())?),
                 false => None,
             };
+            let mut units = Vec::new();
+            let mut scratch = Vec::new();
             for (place, name) in names {
+                units.clear();
+                units.extend(name.encode_utf16());
+                let one = whole
+                    .as_ref()
+                    .map(|whole| whole.find(&self.upcase, &units, &mut scratch));
+                if let Some(Found::One(file)) = one {
+                    put(&mut files, place, file);
+                    continue;
+                }
                 let path = paths.get(place).copied().unwrap_or_default();
-                let name: Vec<u16> = name.encode_utf16().collect();
-                let found = match &whole {
-                    Some(whole) => whole.find(&self.upcase, &name),
-                    None => index.find(&self.upcase, &name)?,
-                };
-                let entry = choose(&name, found).context(|| path)?;
+                // None, or several that differ in case only: looked at as for a single path.
+                let found = index.find(&self.upcase, &units)?;
+                let entry = choose(&units, found).context(|| path)?;
                 let entry = entry.ok_or_else(|| path::not_found(path))?;
                 put(&mut files, place, entry.file);
             }
         }
         let all: Option<Vec<FileReference>> = files.into_iter().collect();
         all.ok_or_else(|| path::not_found("a path"))
+    }
+
+    /// All names of a folder: those that were read last, where no index has changed since.
+    fn all_names(&self, index: &Directory<'_>, folder: FileReference) -> Result<Arc<Names>> {
+        let changes = self.mft.index_changes();
+        let mut last = self
+            .last_names
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref()
+            && (last.folder, last.changes) == (folder, changes)
+        {
+            return Ok(Arc::clone(&last.names));
+        }
+        let names = Arc::new(Names::read(index, &self.upcase)?);
+        *last = Some(Last {
+            folder,
+            changes,
+            names: Arc::clone(&names),
+        });
+        Ok(names)
     }
 
     /// Whether `path` is that of the file system's folder `$Extend`, or leads into it.
@@ -137,42 +167,88 @@ fn put(files: &mut [Option<FileReference>], index: usize, file: FileReference) {
     }
 }
 
+/// The names of one folder that were read last.
+#[derive(Debug, Default)]
+pub(super) struct LastNames(Mutex<Option<Last>>);
+
+#[derive(Debug)]
+struct Last {
+    folder: FileReference,
+    /// After how many changes of indexes they were read.
+    changes: u64,
+    names: Arc<Names>,
+}
+
 /// All names of a folder.
+#[derive(Debug)]
 struct Names {
-    entries: Vec<IndexEntry>,
-    /// A hash of each name in upper case, and which of the entries it is; in order.
-    hashes: Vec<(u64, usize)>,
+    /// The names one behind the other.
+    units: Vec<u16>,
+    /// A hash of each name in upper case, the file, and where its name begins and ends; in order of the hashes.
+    names: Vec<Named>,
+}
+
+#[derive(Debug)]
+struct Named {
+    hash: u64,
+    file: FileReference,
+    start: usize,
+    end: usize,
+}
+
+/// What a search among all names gives.
+enum Found {
+    /// One file has the name.
+    One(FileReference),
+    /// None has it, or several have.
+    Other,
 }
 
 impl Names {
     fn read(index: &Directory<'_>, upcase: &Upcase) -> Result<Names> {
-        let entries = index.entries()?;
-        let mut hashes: Vec<(u64, usize)> = entries
-            .iter()
-            .enumerate()
-            .map(|(place, entry)| (hash(upcase, &entry.name.name), place))
-            .collect();
-        hashes.sort_unstable();
-        Ok(Names { entries, hashes })
+        let mut units = Vec::new();
+        let mut names = Vec::new();
+        let mut scratch = Vec::new();
+        for entry in index.entries()? {
+            let start = units.len();
+            units.extend_from_slice(&entry.name.name);
+            names.push(Named {
+                hash: hash(upcase, &entry.name.name, &mut scratch),
+                file: entry.file,
+                start,
+                end: units.len(),
+            });
+        }
+        names.sort_unstable_by_key(|named| named.hash);
+        Ok(Names { units, names })
     }
 
-    /// The entries whose name is `name`, case apart.
-    fn find(&self, upcase: &Upcase, name: &[u16]) -> Vec<IndexEntry> {
-        let wanted = hash(upcase, name);
-        let first = self.hashes.partition_point(|(hash, _)| *hash < wanted);
-        let same = self.hashes.get(first..).unwrap_or_default().iter();
-        same.take_while(|(hash, _)| *hash == wanted)
-            .filter_map(|(_, place)| self.entries.get(*place))
-            .filter(|entry| upcase.compare(name, &entry.name.name).is_eq())
-            .cloned()
-            .collect()
+    /// The file whose name is `name`, case apart.
+    fn find(&self, upcase: &Upcase, name: &[u16], scratch: &mut Vec<u8>) -> Found {
+        let wanted = hash(upcase, name, scratch);
+        let first = self.names.partition_point(|named| named.hash < wanted);
+        let same = self.names.get(first..).unwrap_or_default().iter();
+        let mut same = same
+            .take_while(|named| named.hash == wanted)
+            .filter(|named| {
+                let found = self.units.get(named.start..named.end);
+                upcase.compare(name, found.unwrap_or_default()).is_eq()
+            });
+        match (same.next(), same.next()) {
+            (Some(one), None) => Found::One(one.file),
+            _ => Found::Other,
+        }
     }
 }
 
-fn hash(upcase: &Upcase, name: &[u16]) -> u64 {
+/// The hash of a name in upper case. `scratch` is for its bytes, so that they are hashed in one go.
+fn hash(upcase: &Upcase, name: &[u16], scratch: &mut Vec<u8>) -> u64 {
+    scratch.clear();
+    scratch.extend(
+        name.iter()
+            .flat_map(|unit| upcase.upper(*unit).to_le_bytes()),
+    );
     let mut hasher = DefaultHasher::new();
-    for unit in name {
-        hasher.write_u16(upcase.upper(*unit));
-    }
+    hasher.write(scratch);
     hasher.finish()
 }

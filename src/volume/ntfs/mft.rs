@@ -19,6 +19,7 @@ mod store;
 pub(super) use list::ListEntry;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::device::SharedDevice;
@@ -51,6 +52,8 @@ pub(super) struct Mft {
     mirror: OnceLock<(RunList, u64)>,
     /// $UpCase, once asked for.
     upcase: OnceLock<Upcase>,
+    /// How often an index was changed: what was read of one before is old then.
+    index_changes: AtomicU64,
 }
 
 /// Where the records are.
@@ -81,6 +84,7 @@ impl Mft {
             }),
             mirror: OnceLock::new(),
             upcase: OnceLock::new(),
+            index_changes: AtomicU64::new(0),
         };
         mft.map_itself(&base).context(|| "opening $MFT")?;
         Ok(mft)
@@ -174,6 +178,16 @@ impl Mft {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         layout.map.extend(runs)
+    }
+
+    /// How often an index was changed through this $MFT.
+    pub(super) fn index_changes(&self) -> u64 {
+        self.index_changes.load(Ordering::Acquire)
+    }
+
+    /// Counts a change of an index.
+    pub(super) fn index_changed(&self) {
+        self.index_changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Where record `number` lies on the device, in one or more pieces.

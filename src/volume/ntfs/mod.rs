@@ -13,6 +13,7 @@
 //! bitmap        what is in use                allocate, clusters  which clusters, and whose
 //! records       taken from $MFT, given back   name, create, remove  files and folders
 //! rename        another name                  times         of a file
+//! secure        security descriptors          find_files, spans, subtree  very many files at once
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: moving clusters, spreading a file over more
@@ -21,8 +22,9 @@
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
 //! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
-//! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, and
-//! never ends on an index whose blocks point to each other. The tests show all three.
+//! list (old, fragmented disks), takes a record that lies in two pieces (512-byte clusters) for one, looks
+//! for index blocks that are smaller than a cluster in the wrong place, and never ends on an index whose
+//! blocks point to each other. The tests show all four.
 
 mod allocate;
 mod bitmap;
@@ -97,7 +99,11 @@ impl NtfsVolume {
         let boot = BootSector::parse(&sector, device.len())?;
         let mft = Mft::open(device, boot)?;
         let upcase = Upcase::read(&mft)?;
-        let tree = Tree { mft, upcase };
+        let tree = Tree {
+            mft,
+            upcase,
+            last_names: find_files::LastNames::default(),
+        };
         let condition = Condition::read(&tree)?;
         Ok(NtfsVolume {
             tree,
@@ -171,9 +177,10 @@ impl Volume for NtfsVolume {
     }
 
     fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
-        let (descriptors, notes) = secure::many::read(&self.tree, paths)?;
+        let mut notes = Vec::new();
+        let descriptors = secure::many::read(&self.tree, paths, &mut notes);
         self.note(notes);
-        Ok(descriptors)
+        descriptors
     }
 
     fn second_reader_agrees_on_security(&self, paths: &[&str], descriptor: &[u8]) -> Option<bool> {
@@ -188,9 +195,10 @@ impl Volume for NtfsVolume {
 
     fn set_security(&self, descriptor: &[u8], paths: &[&str], now: u64) -> Result<()> {
         self.begin_metadata()?;
-        let notes = secure::many::write(&self.tree, descriptor, paths, now)?;
+        let mut notes = Vec::new();
+        let done = secure::many::write(&self.tree, descriptor, paths, now, &mut notes);
         self.note(notes);
-        Ok(())
+        done
     }
 
     fn notes(&self) -> Vec<String> {

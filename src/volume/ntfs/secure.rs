@@ -72,13 +72,20 @@ impl<'v> Secure<'v> {
 
     /// The descriptor with this id.
     pub(super) fn descriptor(&self, id: u32) -> Result<Arc<[u8]>> {
-        if let Some(known) = self.known.borrow().get(&id) {
-            return Ok(Arc::clone(known));
-        }
-        let place = self.place(id)?.ok_or_else(|| {
+        self.descriptor_if_any(id)?.ok_or_else(|| {
             let expected = format!("an entry for security id {id:#x}, which a file has");
             Error::damaged(BY_ID, 0, expected, "none")
-        })?;
+        })
+    }
+
+    /// The descriptor with this id; `None` when there is no such id.
+    pub(super) fn descriptor_if_any(&self, id: u32) -> Result<Option<Arc<[u8]>>> {
+        if let Some(known) = self.known.borrow().get(&id) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let Some(place) = self.place(id)? else {
+            return Ok(None);
+        };
         let read = self.sds.read(&place)?;
         if let Some(fault) = read.first_copy {
             self.notes.borrow_mut().push(format!(
@@ -87,7 +94,7 @@ impl<'v> Secure<'v> {
         }
         let descriptor: Arc<[u8]> = read.descriptor.into();
         self.known.borrow_mut().insert(id, Arc::clone(&descriptor));
-        Ok(descriptor)
+        Ok(Some(descriptor))
     }
 
     /// The id under which exactly these bytes are stored; the lowest one, where there are several.
@@ -108,8 +115,8 @@ impl<'v> Secure<'v> {
         Ok(None)
     }
 
-    /// The id for this descriptor: the one it has, or a new one. `Refused`, before anything is written, when the
-    /// descriptor is none that Windows would store, or when there is no room.
+    /// The id for this descriptor: the one it has, or a new one. `Refused` when the descriptor is none that Windows
+    /// would store, before anything is written, and when there is no room.
     pub(super) fn id_for(&mut self, descriptor: &[u8]) -> Result<u32> {
         descriptor::check_new(descriptor)?;
         if let Some(id) = self.find(descriptor)? {
@@ -122,28 +129,29 @@ impl<'v> Secure<'v> {
                 "attach the disk to a Windows computer and run `chkdsk X: /f`",
             )
         })?;
-        for index in [BY_ID, BY_HASH] {
-            self.reserve(index)?;
-        }
         // If this fails after $SDS has it, or $SII alone: nothing refers to it, and all is dropped anyway.
         let place = self.sds.append(id, descriptor, end)?;
-        self.by_id.insert(&id_entry(&place))?;
-        self.by_hash.insert(&hash_entry(&place))?;
+        self.insert(&self.by_id, BY_ID, &id_entry(&place))?;
+        self.insert(&self.by_hash, BY_HASH, &hash_entry(&place))?;
         Ok(id)
     }
 
-    /// Takes clusters for an index ahead of time, where it may need some now; see [`sds::AHEAD`].
-    fn reserve(&self, index: &str) -> Result<()> {
-        /// More than the blocks that one entry can take, one for each level.
-        const MOST: u64 = 32 << 10;
+    /// Inserts an entry. Where that took a new block, clusters for some more are taken too, see [`sds::AHEAD`].
+    fn insert(&self, index: &Index<'_>, name: &str, entry: &[u8]) -> Result<()> {
         let (number, kind) = (record_number::SECURE, attribute_type::INDEX_ALLOCATION);
-        let base = base_record(self.mft, number)?;
-        let Some(blocks) = Stream::find(self.mft, &base, kind, index)? else {
-            return Ok(());
+        let len = || -> Result<u64> {
+            let base = base_record(self.mft, number)?;
+            let blocks = Stream::find(self.mft, &base, kind, name)?;
+            Ok(blocks.map_or(0, |blocks| blocks.len()))
         };
-        let len = blocks.len().saturating_add(MOST);
-        let ahead = len.checked_next_multiple_of(sds::AHEAD).unwrap_or(len);
-        reserve(self.mft, number, kind, index, ahead)
+        let before = len()?;
+        index.insert(entry)?;
+        let after = len()?;
+        if after == before {
+            return Ok(());
+        }
+        let ahead = after.checked_next_multiple_of(sds::AHEAD).unwrap_or(after);
+        reserve(self.mft, number, kind, name, ahead)
     }
 
     /// The highest id, and where in $SDS the entries end.

@@ -16,6 +16,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::volume::path;
 use crate::volume::{Entry, EntryKind};
 
+use super::find_files::LastNames;
 use super::format::{attribute_type, record_number};
 use super::index::{Directory, FileName, IndexEntry, namespace};
 use super::mft::Mft;
@@ -44,6 +45,8 @@ pub(super) struct Tree {
     pub(super) mft: Mft,
     /// How names are compared.
     pub(super) upcase: Upcase,
+    /// The names of the large folder that was read last.
+    pub(super) last_names: LastNames,
 }
 
 impl Tree {

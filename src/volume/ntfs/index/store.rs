@@ -285,6 +285,7 @@ impl Store for Attributes<'_> {
     }
 
     fn write(&mut self, change: Changes) -> Result<()> {
+        self.mft.index_changed();
         let mut blocks = Vec::new();
         for (vcn, (node, fresh)) in &change.blocks {
             blocks.push((*vcn, self.new_bytes(*vcn, node, *fresh)?));

@@ -68,7 +68,7 @@ pub(super) struct Changes {
 impl Changes {
     /// How many blocks there must be for it.
     pub(super) fn blocks(&self) -> u64 {
-        let taken = self.marks.iter().filter(|mark| *mark.1).next_back();
+        let taken = self.marks.iter().rfind(|mark| *mark.1);
         taken.map_or(0, |(block, _)| block.saturating_add(1))
     }
 }

@@ -176,7 +176,7 @@ mod tests {
         for (place, value, why) in [
             (0, 2, "revision"),
             (3, 0, "absolute"),
-            (4, 61, "owner past the end"),
+            (4, 70, "owner past the end"),
             (5, 1, "owner far past the end"),
             (8, 19, "group inside the header"),
             (16, 3, "DACL inside the header"),

@@ -25,8 +25,12 @@ use super::Secure;
 use super::descriptor;
 use super::file::{self, Change, Own};
 
-/// The descriptors of the files at `paths`, in their order, and what the person should know of reading them.
-pub(in super::super) fn read(tree: &Tree, paths: &[&str]) -> Result<(Vec<Arc<[u8]>>, Vec<String>)> {
+/// The descriptors of the files at `paths`, in their order. `notes` gets what the person should know of reading them.
+pub(in super::super) fn read(
+    tree: &Tree,
+    paths: &[&str],
+    notes: &mut Vec<String>,
+) -> Result<Vec<Arc<[u8]>>> {
     let files = tree.find_files(paths)?;
     let secure = Secure::open(&tree.mft)?;
     let mut shared = Shared::default();
@@ -34,8 +38,11 @@ pub(in super::super) fn read(tree: &Tree, paths: &[&str]) -> Result<(Vec<Arc<[u8
     tree.mft.for_each(&files, |index, record| {
         let read = || {
             let record = Arc::new(record?);
-            let descriptor = of_record(&tree.mft, &secure, &record)?;
-            descriptor.ok_or_else(|| file::nothing(&record))
+            match file::own(&tree.mft, &record)? {
+                Own::Id(id) => secure.descriptor(id),
+                Own::Private(descriptor) => Ok(descriptor.into()),
+                Own::Nothing => Err(file::nothing(&record)),
+            }
         };
         let descriptor = read().context(|| path(paths, index))?;
         if let Some(place) = found.get_mut(index) {
@@ -43,17 +50,19 @@ pub(in super::super) fn read(tree: &Tree, paths: &[&str]) -> Result<(Vec<Arc<[u8
         }
         Ok(())
     })?;
-    Ok((found, secure.into_notes()))
+    notes.extend(secure.into_notes());
+    Ok(found)
 }
 
 /// Gives the files at `paths` this descriptor, and the time `now` as that of their last change, where they have
-/// another. Returns what the person should know.
+/// another, or none that can be read. `notes` gets what the person should know.
 pub(in super::super) fn write(
     tree: &Tree,
     descriptor: &[u8],
     paths: &[&str],
     now: u64,
-) -> Result<Vec<String>> {
+    notes: &mut Vec<String>,
+) -> Result<()> {
     descriptor::check_new(descriptor)?;
     let files = tree.find_files(paths)?;
     let mut secure = Secure::open(&tree.mft)?;
@@ -64,7 +73,7 @@ pub(in super::super) fn write(
         let judge = || {
             let record = Arc::new(record?);
             check_users(tree, &record, path)?;
-            if of_record(&tree.mft, &secure, &record)?.as_deref() == Some(descriptor) {
+            if current(&tree.mft, &secure, &record)?.as_deref() == Some(descriptor) {
                 return Ok(());
             }
             match file::change(&tree.mft, &record)? {
@@ -79,25 +88,28 @@ pub(in super::super) fn write(
     in_place.dedup();
     one_by_one.dedup_by_key(|(number, _)| *number);
     if in_place.is_empty() && one_by_one.is_empty() {
-        return Ok(secure.into_notes());
+        notes.extend(secure.into_notes());
+        return Ok(());
     }
     let id = secure.id_for(descriptor)?;
+    notes.extend(secure.into_notes());
     for (number, index) in one_by_one {
         file::set(&tree.mft, number, id, now).context(|| path(paths, index))?;
     }
     let (id, now) = (id.to_le_bytes(), now.to_le_bytes());
     let fields: [(usize, &[u8]); 2] = [(file::SECURITY_ID, &id), (file::MFT_CHANGED, &now)];
-    tree.mft.overwrite_all(&in_place, &fields)?;
-    Ok(secure.into_notes())
+    tree.mft.overwrite_all(&in_place, &fields)
 }
 
-/// The descriptor of the file with this base record; `None` when it has none.
-fn of_record(mft: &Mft, secure: &Secure<'_>, record: &Arc<Record>) -> Result<Option<Arc<[u8]>>> {
-    Ok(match file::own(mft, record)? {
-        Own::Id(id) => Some(secure.descriptor(id)?),
-        Own::Private(descriptor) => Some(descriptor.into()),
-        Own::Nothing => None,
-    })
+/// The descriptor of the file with this base record; `None` when it has none that makes sense: an id that nobody gave,
+/// or bytes that are no descriptor. A file like that can be given another one.
+fn current(mft: &Mft, secure: &Secure<'_>, record: &Arc<Record>) -> Result<Option<Arc<[u8]>>> {
+    match file::own(mft, record) {
+        Ok(Own::Id(id)) => secure.descriptor_if_any(id),
+        Ok(Own::Private(descriptor)) => Ok(Some(descriptor.into())),
+        Ok(Own::Nothing) | Err(Error::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Files of the file system itself are left alone; its root folder is not one of them.
@@ -123,16 +135,35 @@ fn path<'p>(paths: &[&'p str], index: usize) -> &'p str {
 
 /// Equal descriptors, kept once.
 #[derive(Default)]
-struct Shared(HashSet<Arc<[u8]>>);
+struct Shared {
+    all: HashSet<Arc<[u8]>>,
+    /// The last one that came, and the one that is kept for it: many files in a row have the same.
+    last: Option<Last>,
+}
+
+struct Last {
+    came: Arc<[u8]>,
+    kept: Arc<[u8]>,
+}
 
 impl Shared {
     fn one(&mut self, descriptor: Arc<[u8]>) -> Arc<[u8]> {
-        match self.0.get(&descriptor) {
+        if let Some(last) = &self.last
+            && Arc::ptr_eq(&last.came, &descriptor)
+        {
+            return Arc::clone(&last.kept);
+        }
+        let kept = match self.all.get(&descriptor) {
             Some(known) => Arc::clone(known),
             None => {
-                self.0.insert(Arc::clone(&descriptor));
-                descriptor
+                self.all.insert(Arc::clone(&descriptor));
+                Arc::clone(&descriptor)
             }
-        }
+        };
+        self.last = Some(Last {
+            came: descriptor,
+            kept: Arc::clone(&kept),
+        });
+        kept
     }
 }

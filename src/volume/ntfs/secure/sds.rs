@@ -20,7 +20,7 @@ use super::super::format::{attribute_type, record_number};
 use super::super::grow::{grow_stream, reserve};
 use super::super::mft::Mft;
 use super::super::record::Record;
-use super::super::stream::{Stream, zeroed};
+use super::super::stream::{Content, Stream, zeroed};
 use super::super::stream_edit::write_stream;
 use super::descriptor;
 use super::place::{self, Place};
@@ -31,7 +31,7 @@ const NAME: &str = "$SDS";
 /// An even block has entries, the odd one after it has them again.
 pub(super) const BLOCK: u64 = 0x4_0000;
 
-/// Clusters are taken for so many bytes at a time. Ours: the record of $Secure has room for some forty runs of its
+/// Where clusters are needed they are taken for so many bytes at a time. Ours: the record of $Secure has room for some forty runs of its
 /// three streams, and entry by entry, between the blocks of the indexes, a thousand descriptors would fill it.
 pub(super) const AHEAD: u64 = 64 << 10;
 
@@ -54,16 +54,30 @@ pub(super) struct Read {
 }
 
 impl<'v> Sds<'v> {
-    /// Opens the stream of $Secure, which is `base`.
+    /// Opens the stream of $Secure, which is `base`. `Unsupported` where there is none.
     pub(super) fn open(mft: &'v Mft, base: &Arc<Record>) -> Result<Sds<'v>> {
         let stream = Stream::find(mft, base, attribute_type::DATA, NAME)?;
-        let stream = stream.ok_or_else(|| Error::damaged(NAME, 0, "the stream", "none"))?;
+        let stream = stream.ok_or_else(|| {
+            Error::unsupported(
+                "the volume has no place for the security descriptors of all files ($Secure has no $SDS): it is older \
+                 than NTFS 3.0, or damaged",
+                "attach the disk to a Windows computer, which brings it up to date, and run `chkdsk X: /f` there",
+            )
+        })?;
         Ok(Sds { mft, stream })
     }
 
     /// The data size in bytes.
     pub(super) fn len(&self) -> u64 {
         self.stream.len()
+    }
+
+    /// The size of its clusters in bytes.
+    fn allocated(&self) -> u64 {
+        match &self.stream.content {
+            Content::Resident(_) => 0,
+            Content::NonResident { sizes, .. } => sizes.allocated,
+        }
     }
 
     /// The descriptor that an index says is at `place`: its first copy, or the second where that is bad.
@@ -109,8 +123,10 @@ impl<'v> Sds<'v> {
         let copy = offset.checked_add(BLOCK).ok_or_else(too_long)?;
         let size = place.end().saturating_add(BLOCK).max(self.len());
         let (secure, data) = (record_number::SECURE, attribute_type::DATA);
-        let ahead = size.checked_next_multiple_of(AHEAD).unwrap_or(size);
-        reserve(self.mft, secure, data, NAME, ahead)?;
+        if size > self.allocated() {
+            let ahead = size.checked_next_multiple_of(AHEAD).unwrap_or(size);
+            reserve(self.mft, secure, data, NAME, ahead)?;
+        }
         grow_stream(self.mft, secure, data, NAME, size)?;
 
         // From the end of the entry before it, where that is near: Windows leaves a few old bytes between.
@@ -240,7 +256,7 @@ mod tests {
             (0xC_0000, 0x78),
             (0, 0x27),
             (0, 0x1_0015),
-            (u64::MAX & !15, 0x78),
+            (!15, 0x78),
         ] {
             let place = Place {
                 offset,
