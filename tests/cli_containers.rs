@@ -340,3 +340,53 @@ fn a_vhdx_that_a_crash_left_unreadable_is_taken_back() {
     assert!(shown.contains("VHDX headers"), "{shown}");
     assert_eq!(support::sha256(&copy), between);
 }
+
+/// A disk with sectors of 4096 bytes, whose partition table and volume count in them.
+#[test]
+fn a_disk_with_large_sectors_in_a_vhdx() {
+    let Some(bench) = Bench::new("gpt-4096.raw") else {
+        return;
+    };
+    if !support::require("ntfscat") {
+        return;
+    }
+    let content = fs::read(&bench.target).unwrap();
+    let mut vhdx = build::Vhdx::new(content.len() as u64, 1 << 20);
+    vhdx.sector_size = 4096;
+    // Every block that is not zeros, in the order of the disk.
+    let mut place = (build::BAT + vhdx.bat_len()) >> 20;
+    let mut blocks = Vec::new();
+    for (number, block) in (0_u64..).zip(content.chunks(1 << 20)) {
+        if block.iter().any(|byte| *byte != 0) {
+            let index = number + number / vhdx.chunk_ratio();
+            vhdx.bat.push((index, build::entry(6, place)));
+            blocks.push((place << 20, block));
+            place += 1;
+        }
+    }
+    let image = vhdx.build();
+    let target = bench.place("large-sectors.vhdx");
+    let file = File::create(&target).unwrap();
+    file.set_len(place << 20).unwrap();
+    for (offset, data) in image.parts {
+        file.write_all_at(&data, offset).unwrap();
+    }
+    for (offset, data) in blocks {
+        file.write_all_at(data, offset).unwrap();
+    }
+    let original = support::sha256(&target);
+    assert!(fs::read(bench.raw(&[&target])).unwrap() == content);
+    bench.ends(&["diagnose"], &target, 1);
+    bench.ends(&REPAIR, &target, 0);
+    let raw = bench.raw(&[&target]);
+    let volume = bench.place("volume");
+    foreign::cut_volume(&raw, OFFSET, 64 << 20, &volume);
+    let hive = bench.place("hive");
+    fs::write(&hive, foreign::ntfscat(&volume, SYSTEM)).unwrap();
+    let value =
+        |key: &str, name: &str| foreign::hivex_value(&hive, key, name).map(|value| value.dword());
+    let values = [value(TLS, "Enabled"), value(LISTENER, "UserAuthentication")];
+    assert_eq!(values, REPAIRED);
+    bench.ends(&["undo", "--yes"], &target, 0);
+    assert_eq!(support::sha256(&target), original);
+}

@@ -255,6 +255,18 @@ fn a_lost_footer_is_put_back_from_its_copy_and_the_other_way_round() {
         qemu_raw("vpc", &mended, &folder.path().join("again"));
         assert!(fs::read(folder.path().join("again")).unwrap() == fs::read(&raw).unwrap());
     }
+    // Something was appended: it stays, and the footer comes behind it.
+    let mut bytes = whole.clone();
+    bytes.extend([7; 10_000]);
+    fs::write(&image, &bytes).unwrap();
+    let opened = open(&image).unwrap();
+    assert_same(opened.disk(), &raw, "appended");
+    opened.commit_to(&mended);
+    let result = fs::read(&mended).unwrap();
+    assert_eq!(result[..bytes.len()], bytes);
+    assert_eq!(result.len(), bytes.len().next_multiple_of(512) + 512);
+    assert_eq!(result[result.len() - 512..], whole[..512]);
+    drop(opened);
     // A block is cut: nothing is made up.
     let bytes = whole[..len - 4608].to_vec();
     fs::write(&image, bytes).unwrap();

@@ -180,12 +180,14 @@ fn mend_footer(device: &SharedDevice, footer: Footer) -> Result<Found> {
         )
         .with_hint("opening the VHD", TRUNCATED_HINT));
     }
-    // Over whatever is in the last sector, unless that belongs to a block.
+    // In its place right behind the last block; behind all that was appended, if there is more than a footer.
     let places = || {
-        let offset = len
-            .saturating_sub(SECTOR)
-            .max(blocks_end)
-            .checked_next_multiple_of(SECTOR)?;
+        let appended = len.saturating_sub(blocks_end) >= ALIGNMENT.saturating_add(SECTOR);
+        let footer_place = match appended {
+            true => len,
+            false => len.saturating_sub(SECTOR).max(blocks_end),
+        };
+        let offset = footer_place.checked_next_multiple_of(SECTOR)?;
         Some((offset, offset.checked_add(SECTOR)?))
     };
     let (offset, end) = places().ok_or_else(|| without_footer(&footer.bytes, len))?;

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The block allocation table, and the sector bitmaps of differencing disks.
+//! The block allocation table.
 //!
 //! ```text
 //! BAT      |P0|P1|...|P(R-1)|B0|PR|P(R+1)|...|P(2R-1)|B1|...      R payload entries, one bitmap entry
 //! entry    bits 0-2 STATE   3-19 reserved   20-63 FILE OFFSET in MiB
-//! bitmap   one block of 1 MiB for each chunk of 2^23 sectors; the first sector in the LOWEST bit of byte 0;
-//!          1 = in this file, 0 = in the parent
 //! ```
 //!
-//! [MS-VHDX] 2.4 and 2.5. R, the chunk ratio, is 2^23 * sector size / block size. The bitmap entries stand between
+//! [MS-VHDX] 2.5. R, the chunk ratio, is 2^23 * sector size / block size. The bitmap entries stand between
 //! the payload entries of every disk, also where nothing uses them. The table is read entry by entry when it is
 //! needed, so a disk of 64 TiB costs nothing to open.
 
 use super::format::*;
 use super::metadata::Metadata;
 use super::region::Region;
-use crate::bytes;
 use crate::container::occupied::Occupied;
 use crate::device::SharedDevice;
 use crate::error::{Error, Result, ResultExt};
@@ -36,13 +33,14 @@ pub(super) enum Payload {
 /// The table, and what is needed to find and judge its entries.
 #[derive(Clone, Debug)]
 pub(super) struct Bat {
-    file: SharedDevice,
+    pub(super) file: SharedDevice,
     region: Region,
     block_size: u64,
     sector_size: u64,
     /// Payload blocks of the disk.
     blocks: u64,
-    chunk_ratio: u64,
+    /// Payload blocks of a chunk.
+    pub(super) chunk_ratio: u64,
     has_parent: bool,
 }
 
@@ -108,7 +106,7 @@ impl Bat {
     }
 
     /// Which entry is that of the sector bitmap block of `chunk`.
-    fn bitmap_index(&self, chunk: u64) -> u64 {
+    pub(super) fn bitmap_index(&self, chunk: u64) -> u64 {
         self.chunk_ratio
             .saturating_mul(chunk.saturating_add(1))
             .saturating_add(chunk)
@@ -140,7 +138,7 @@ impl Bat {
         Ok(u64::from_le_bytes(entry))
     }
 
-    fn damaged(&self, index: u64, expected: String, found: String) -> Error {
+    pub(super) fn damaged(&self, index: u64, expected: String, found: String) -> Error {
         let offset = self.region.offset.saturating_add(index.saturating_mul(8));
         Error::damaged(format!("VHDX BAT, entry {index}"), offset, expected, found)
             .with_hint("reading a block of the VHDX", super::DAMAGED_HINT)
@@ -201,7 +199,7 @@ impl Bat {
         self.write_entry(self.payload_index(block), state, offset)
     }
 
-    fn write_entry(&self, index: u64, state: u64, offset: u64) -> Result<()> {
+    pub(super) fn write_entry(&self, index: u64, state: u64, offset: u64) -> Result<()> {
         let entry = (offset.div_euclid(MIB) << 20) | state;
         self.file
             .write_at(self.entry_offset(index)?, &entry.to_le_bytes())
@@ -209,7 +207,7 @@ impl Bat {
     }
 
     /// Where the sector bitmap block of `chunk` is; `None` when there is none.
-    fn bitmap(&self, chunk: u64) -> Result<Option<u64>> {
+    pub(super) fn bitmap(&self, chunk: u64) -> Result<Option<u64>> {
         let index = self.bitmap_index(chunk);
         self.parse_bitmap(index, self.read_entry(index)?)
     }
@@ -224,86 +222,6 @@ impl Bat {
                 format!("{entry:#x}"),
             )),
         }
-    }
-
-    /// Where in the file the bitmap of `block` begins, and how many bytes it has.
-    fn bitmap_of(&self, block: u64) -> Result<(u64, u64)> {
-        let chunk = block.checked_div(self.chunk_ratio).unwrap_or(0);
-        let number = block.checked_rem(self.chunk_ratio).unwrap_or(0);
-        let start = self.bitmap(chunk)?.ok_or_else(|| {
-            self.damaged(
-                self.bitmap_index(chunk),
-                format!("a sector bitmap block, as payload block {block} is partially present"),
-                "none".into(),
-            )
-        })?;
-        let sectors = self.block_size.checked_div(self.sector_size).unwrap_or(0);
-        let len = sectors.div_euclid(8);
-        Ok((start.saturating_add(number.saturating_mul(len)), len))
-    }
-
-    /// How the bitmap of `block` begins at its sector `first`: the bit there, and how many sectors from there,
-    /// of the next `count`, have the same.
-    pub(super) fn run(&self, block: u64, first: u64, count: u64) -> Result<(bool, u64)> {
-        let (place, bits) = self.read_bits(block, first, count)?;
-        let bit = |sector: u64| {
-            let at = sector.div_euclid(8).saturating_sub(place.first_byte);
-            let byte = usize::try_from(at).ok().and_then(|at| bits.get(at));
-            byte.is_some_and(|byte| byte & mask(sector) != 0)
-        };
-        let value = bit(first);
-        let same = (first..first.saturating_add(count)).take_while(|sector| bit(*sector) == value);
-        Ok((value, u64::try_from(same.count()).unwrap_or(0)))
-    }
-
-    /// Sets the bits of `count` sectors of `block` from its sector `first`.
-    pub(super) fn set_bits(&self, block: u64, first: u64, count: u64) -> Result<()> {
-        let (place, mut bits) = self.read_bits(block, first, count)?;
-        for sector in first..first.saturating_add(count) {
-            let at = sector.div_euclid(8).saturating_sub(place.first_byte);
-            let at = usize::try_from(at).unwrap_or(usize::MAX);
-            let byte = bytes::array::<1>(&bits, at).map_or(0, |[byte]| byte);
-            if !bytes::put(&mut bits, at, &[byte | mask(sector)]) {
-                return Err(Error::damaged(
-                    "VHDX sector bitmap",
-                    place.offset,
-                    "a bit for every sector",
-                    format!("none for sector {sector} of block {block}"),
-                ));
-            }
-        }
-        self.file.write_at(place.offset, &bits)
-    }
-
-    fn read_bits(&self, block: u64, first: u64, count: u64) -> Result<(BitmapPart, Vec<u8>)> {
-        let (start, len) = self.bitmap_of(block)?;
-        let first_byte = first.div_euclid(8);
-        let end = first.saturating_add(count).div_ceil(8).min(len);
-        let part = BitmapPart {
-            first_byte,
-            offset: start.saturating_add(first_byte),
-        };
-        let wanted = usize::try_from(end.saturating_sub(first_byte)).unwrap_or(0);
-        let mut bits = vec![0; wanted];
-        self.file.read_at(part.offset, &mut bits)?;
-        Ok((part, bits))
-    }
-
-    /// Makes `block` have a bitmap without a bit set. `grow` gives a sector bitmap block, of zeros, a place when
-    /// the chunk has none.
-    pub(super) fn clear_bits(
-        &self,
-        block: u64,
-        grow: &mut dyn FnMut() -> Result<u64>,
-    ) -> Result<()> {
-        let chunk = block.checked_div(self.chunk_ratio).unwrap_or(0);
-        if self.bitmap(chunk)?.is_none() {
-            let offset = grow()?;
-            return self.write_entry(self.bitmap_index(chunk), BITMAP_PRESENT, offset);
-        }
-        let (start, len) = self.bitmap_of(block)?;
-        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.file.write_at(start, &zeros)
     }
 
     /// The space that blocks and bitmaps take, all of it in `occupied`. Reads the whole table, a piece at a time,
@@ -346,19 +264,6 @@ impl Bat {
         let bitmaps_before = index.checked_div(row).unwrap_or(0);
         index.saturating_sub(bitmaps_before) < self.blocks
     }
-}
-
-/// Part of a block's bitmap.
-struct BitmapPart {
-    /// Which byte of the bitmap it begins with.
-    first_byte: u64,
-    /// Where that is in the file.
-    offset: u64,
-}
-
-/// The bit of a sector in its byte of the bitmap.
-fn mask(sector: u64) -> u8 {
-    1_u8 << (sector % 8)
 }
 
 #[cfg(test)]

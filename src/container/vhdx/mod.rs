@@ -12,12 +12,14 @@
 //! diagnosis drops it. Source: [MS-VHDX] Virtual Hard Disk v2 (VHDX) File Format.
 
 mod bat;
+mod bitmap;
 mod create;
 mod disk;
 mod format;
 mod header;
 mod locator;
 mod log;
+mod log_entry;
 mod metadata;
 mod region;
 
