@@ -20,6 +20,8 @@ use coldfix::error::Result;
 use commit_simulation::explore::*;
 use commit_simulation::{Loss, Machine, noise};
 
+type Action<'a> = &'a dyn Fn(&Machine) -> Result<()>;
+
 /// What writing to the disk in a container does to its file, as the overlay has it.
 fn container(name: &str, content: Vec<u8>, writes: &[(u64, Vec<u8>)]) -> Scenario {
     let overlay = Arc::new(Overlay::new(Arc::new(MemoryDevice::new(content.clone()))));
@@ -85,7 +87,7 @@ fn after_a_crash_a_container_that_grew_is_old_or_new() {
         let done = Machine::new(&scenario.old);
         scenario.commit(&done).unwrap();
         let commit = |machine: &Machine| scenario.commit(machine);
-        let directions: [(&Machine, &dyn Fn(&Machine) -> Result<()>, _, _, _); 2] = [
+        let directions: [(&Machine, Action<'_>, _, _, _); 2] = [
             (
                 &Machine::new(&scenario.old),
                 &commit,

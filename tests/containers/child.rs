@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::build::{self, Vhdx};
 use super::disks::{
-    ID, KIB, Noise, assert_same, guids, libvhdi_at, libvhdi_raw, open, qemu_check, qemu_raw, real,
-    real_parent, require_libvhdi, write_both, write_image, write_sparse,
+    ID, KIB, Noise, assert_same, dissect_raw, guids, libvhdi_at, libvhdi_raw, open, qemu_check,
+    qemu_raw, real, real_parent, require_dissect, require_libvhdi, write_both, write_image,
+    write_sparse,
 };
 use super::support;
 
@@ -25,11 +26,14 @@ fn fresh(seed: u128) -> Fresh {
     }
 }
 
-/// Every kind of parent: the child shows the parent, to us and to libvhdi; and what is then written to the child,
-/// libvhdi reads in the chain.
+/// Every kind of parent: the child shows the parent, to us and to others; and what is then written to the child,
+/// others read in the chain.
+///
+/// An empty VHDX child is judged by dissect: libvhdi takes the file's first bytes for the sector bitmap of a chunk
+/// that has none, also for blocks that are not in the file and so need none.
 #[test]
 fn a_new_child_shows_its_parent_until_it_is_written() {
-    if !require_libvhdi() {
+    if !require_libvhdi() || !require_dissect() {
         return;
     }
     let folder = support::temporary();
@@ -61,12 +65,12 @@ fn a_new_child_shows_its_parent_until_it_is_written() {
             write_sparse(&child, made.len, &made.parts);
             let mut parents: Vec<&Path> = vec![&image];
             parents.extend(grandparent.iter().map(|path| path.as_path()));
-            libvhdi_raw(&child, &parents, &model);
-            assert_same(
-                parent.disk(),
-                &model,
-                &format!("{name}, its child by libvhdi"),
-            );
+            match extension {
+                "vhd" => libvhdi_raw(&child, &parents, &model),
+                _ => dissect_raw(&child, &model),
+            }
+            let what = format!("{name}, its child by others");
+            assert_same(parent.disk(), &model, &what);
             drop(parent);
             let opened = open(&child).unwrap();
             assert!(opened.overlay.is_unchanged());
@@ -79,10 +83,12 @@ fn a_new_child_shows_its_parent_until_it_is_written() {
             let written = child.with_file_name(format!("written.{extension}"));
             opened.commit_to(&written);
             libvhdi_raw(&written, &parents, &raw);
-            assert!(
-                fs::read(&raw).unwrap() == fs::read(&model).unwrap(),
-                "{name}"
-            );
+            let what = format!("{name}, its child written");
+            assert_same(opened.disk(), &raw, &format!("{what}, libvhdi"));
+            if extension == "vhdx" {
+                dissect_raw(&written, &raw);
+                assert_same(opened.disk(), &raw, &format!("{what}, dissect"));
+            }
             drop(opened);
             let again = open(&written).unwrap();
             assert_same(again.disk(), &model, &format!("{name}, its child reopened"));

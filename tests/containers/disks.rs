@@ -110,6 +110,15 @@ pub fn libvhdi_raw(image: &Path, parents: &[&Path], target: &Path) {
     support::run(read_vhd().arg(target).arg(image).args(parents));
 }
 
+pub fn require_dissect() -> bool {
+    support::require_python("dissect.hypervisor")
+}
+
+/// The VHDX as dissect reads it, as a raw file with holes. It finds parents itself.
+pub fn dissect_raw(image: &Path, target: &Path) {
+    support::run(read_vhd().arg("--dissect").arg(target).arg(image));
+}
+
 /// 4096 bytes at each offset, as libvhdi reads them.
 pub fn libvhdi_at(image: &Path, parents: &[&Path], offsets: &[u64]) -> Vec<Vec<u8>> {
     let list: Vec<String> = offsets.iter().map(u64::to_string).collect();
@@ -146,7 +155,10 @@ pub fn assert_same(disk: &SharedDevice, raw: &Path, what: &str) {
         for (at, part) in parts {
             let place = offset + at as u64;
             disk.read_at(place, &mut ours[..part]).unwrap();
-            file.read_exact_at(&mut theirs[..part], place).unwrap();
+            match has_data {
+                true => file.read_exact_at(&mut theirs[..part], place).unwrap(),
+                false => theirs[..part].fill(0), // a hole
+            }
             if let Some(wrong) = (0..part).find(|byte| ours[*byte] != theirs[*byte]) {
                 panic!("{what}: differs at {:#x}", place + wrong as u64);
             }

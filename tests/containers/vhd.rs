@@ -52,7 +52,22 @@ fn every_real_vhd_is_the_disk_that_others_read() {
             assert_same(opened.disk(), &raw, &format!("{name}, qemu-img"));
         }
         let parents: Vec<&Path> = parent.iter().map(|path| path.as_path()).collect();
-        if small {
+        if name == "w10-fat-differential.vhd" {
+            // Windows set single bits of some bytes here, and libvhdi takes bits by the byte. One sector differs:
+            // WPSettings.dat, of which the child has nothing, is zeros to libvhdi, and what Windows writes to us.
+            libvhdi_raw(&image, &parents, &raw);
+            let (ours, theirs) = (contents(opened.disk()), fs::read(&raw).unwrap());
+            let differ = |sector: &usize| {
+                let at = sector * 512;
+                ours[at..at + 512] != theirs[at..at + 512]
+            };
+            let sectors: Vec<usize> = (0..ours.len() / 512).filter(differ).collect();
+            assert_eq!(sectors, [186]);
+            assert_eq!(theirs[186 * 512..187 * 512], [0; 512]);
+            let parent = contents(open(parents[0]).unwrap().disk());
+            assert!(ours[186 * 512..187 * 512] == parent[186 * 512..187 * 512]);
+            assert_eq!(ours[186 * 512..][..4], [12, 0, 0, 0]);
+        } else if small {
             libvhdi_raw(&image, &parents, &raw);
             assert_same(opened.disk(), &raw, &format!("{name}, libvhdi"));
         } else {
@@ -100,6 +115,8 @@ fn what_is_written_others_read_back() {
         let opened = open(&image).unwrap();
         match parent {
             None => qemu_raw("vpc", &image, &model),
+            // What the test above has judged; libvhdi misreads its single bits.
+            Some(_) if name.contains("fat") => fs::write(&model, contents(opened.disk())).unwrap(),
             Some(_) => libvhdi_raw(&image, &parents, &model),
         }
         write_both(opened.disk(), &model, 40, &mut Noise::new(7));

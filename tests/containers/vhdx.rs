@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::build::{BAT, Vhdx, entry};
 use super::disks::{
-    Noise, assert_same, guids, libvhdi_at, libvhdi_raw, open, qemu_check, qemu_raw, real,
-    real_parent, require_libvhdi, write_both, write_image,
+    Noise, assert_same, dissect_raw, guids, libvhdi_at, libvhdi_raw, open, qemu_check, qemu_raw,
+    real, real_parent, require_dissect, require_libvhdi, write_both, write_image,
 };
 use super::support;
 
@@ -37,7 +37,7 @@ const DIRTY: [&str; 2] = ["w10-dirty-log.vhdx", "qemu-dirty-log-10g.vhdx"];
 
 #[test]
 fn every_real_vhdx_is_the_disk_that_others_read() {
-    if !support::require("qemu-img") || !require_libvhdi() {
+    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
         return;
     }
     let folder = support::temporary();
@@ -58,6 +58,8 @@ fn every_real_vhdx_is_the_disk_that_others_read() {
         }
         libvhdi_raw(&image, &parents, &raw);
         assert_same(opened.disk(), &raw, &format!("{name}, libvhdi"));
+        dissect_raw(&image, &raw);
+        assert_same(opened.disk(), &raw, &format!("{name}, dissect"));
         if name.starts_with('w') && !name.starts_with("w8") {
             let table = partition::scan(opened.disk()).unwrap();
             assert_eq!(table.partitions.len(), 1, "{name}");
@@ -120,7 +122,7 @@ fn a_log_is_replayed_as_qemu_replays_it_and_closed_by_what_is_committed() {
 
 #[test]
 fn what_is_written_others_read_back() {
-    if !support::require("qemu-img") || !require_libvhdi() {
+    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
         return;
     }
     let folder = support::temporary();
@@ -168,6 +170,8 @@ fn what_is_written_others_read_back() {
             let mut compare = support::program("qemu-img");
             compare.args(["compare", "-f", "raw", "-F", "raw"]);
             support::run(compare.arg(&model).arg(&raw));
+            dissect_raw(&written, &raw);
+            assert_same(opened.disk(), &raw, &format!("{name}, written, dissect"));
         }
         let again = open(&written).unwrap();
         assert!(again.overlay.is_unchanged());
