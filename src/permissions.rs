@@ -11,13 +11,12 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 
 use crate::edit::{Edit, HexBytes, SecurityGroup, windows_path};
 use crate::error::{Error, Result};
 use crate::security::change::{hands_down_the_same, inherit_again};
 use crate::security::{Descriptor, Names, display, saved, sddl};
-use crate::volume::{EntryKind, TreeEntry, Volume};
+use crate::volume::{EntryKind, Security, TreeEntry, Volume};
 
 /// How many paths are named one by one when they are left alone.
 const NAMED: usize = 20;
@@ -100,32 +99,15 @@ const OWN_FILES: [&str; 11] = [
 ];
 
 /// The file or folder at `root` and everything below, without what belongs to the volume itself.
-fn tree(volume: &dyn Volume, root: &str) -> Result<Vec<TreeEntry>> {
-    let mut entries = volume.tree(root)?;
+fn tree(volume: &dyn Volume, root: &str) -> Result<Vec<(TreeEntry, Security)>> {
+    let mut entries = volume.tree_with_security(root)?;
     if root.is_empty() {
-        entries.retain(|entry| {
+        entries.retain(|(entry, _)| {
             let first = entry.path.split('/').next().unwrap_or_default();
             !OWN_FILES.contains(&first)
         });
     }
     Ok(entries)
-}
-
-/// The descriptor of each path, or why it cannot be read: one bad file must not hide the others.
-fn each_security(volume: &dyn Volume, paths: &[&str]) -> Vec<Result<Arc<[u8]>, String>> {
-    match volume.security(paths) {
-        Ok(found) => found.into_iter().map(Ok).collect(),
-        Err(_) => paths
-            .iter()
-            .map(|path| match volume.security(&[path]) {
-                Ok(found) => found
-                    .into_iter()
-                    .next()
-                    .ok_or_else(|| "it was not read".to_owned()),
-                Err(error) => Err(error.to_string()),
-            })
-            .collect(),
-    }
 }
 
 /// The descriptor of the folder above `path`; `None` for the root of the volume.
@@ -175,19 +157,17 @@ type Outcome = Result<(usize, Option<(Descriptor, bool)>), String>;
 impl Work<'_> {
     fn below(&mut self, volume: &dyn Volume, root: &str) -> Result<()> {
         let mut entries = tree(volume, root)?;
-        entries.retain(|entry| entry.path != root);
-        let (links, entries): (Vec<TreeEntry>, Vec<TreeEntry>) = entries
+        entries.retain(|(entry, _)| entry.path != root);
+        let (links, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()
-            .partition(|entry| entry.kind == EntryKind::Other);
-        for link in &links {
+            .partition(|(entry, _)| entry.kind == EntryKind::Other);
+        for (link, _) in &links {
             self.leave(&link.path, "a link");
         }
-        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-        let current = each_security(volume, &paths);
         // By the folder's depth and the descriptor's address (equal ones are shared); emptied when another folder takes
         // its place.
         let mut known: HashMap<(usize, usize, bool), Outcome> = HashMap::new();
-        for (entry, current) in entries.into_iter().zip(&current) {
+        for (entry, current) in &entries {
             let is_folder = entry.kind == EntryKind::Directory;
             let is_in = |folder: &Folder| {
                 let rest = entry.path.strip_prefix(&folder.path);
@@ -220,7 +200,7 @@ impl Work<'_> {
                         });
                     }
                     if let Some(group) = self.groups.get_mut(*place) {
-                        group.paths.push(entry.path);
+                        group.paths.push(entry.path.clone());
                     }
                 }
                 Err(why) => {
@@ -296,24 +276,25 @@ pub struct Listed {
     /// Its path and kind.
     pub entry: TreeEntry,
     /// Its self-relative descriptor, or why it cannot be read.
-    pub descriptor: Result<Arc<[u8]>, String>,
+    pub descriptor: Security,
 }
 
 /// The file or folder at `root` and, with `recursive`, everything below, each with its descriptor.
 pub fn list(volume: &dyn Volume, root: &str, recursive: bool) -> Result<Vec<Listed>> {
     let found = volume.entry(root)?.ok_or_else(|| not_there(root))?;
-    let entries = if recursive && found.kind == EntryKind::Directory {
+    let listed = if recursive && found.kind == EntryKind::Directory {
         tree(volume, root)?
     } else {
-        vec![TreeEntry {
+        let entry = TreeEntry {
             path: root.to_owned(),
             kind: found.kind,
-        }]
+        };
+        let security = volume.security(&[root]);
+        let security = security?.into_iter().next();
+        vec![(entry, security.ok_or_else(|| "it was not read".to_owned()))]
     };
-    let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-    let descriptors = each_security(volume, &paths);
-    let listed = entries.into_iter().zip(descriptors);
     Ok(listed
+        .into_iter()
         .map(|(entry, descriptor)| Listed { entry, descriptor })
         .collect())
 }

@@ -12,6 +12,8 @@
 
 mod support;
 
+use support::ends;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -114,17 +116,6 @@ impl Bench {
         };
         File::options().write(true).open(path).unwrap()
     }
-}
-
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let shown = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{shown}");
-    shown
 }
 
 fn put_back(file: &File, change: &Change) {

@@ -15,6 +15,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use support::ends;
 use support::foreign;
 
 const FOLDER: &str = "ProgramData/Microsoft/Crypto/RSA/MachineKeys";
@@ -38,17 +39,6 @@ fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
         .args(&arguments[1..])
         .output()
         .expect("run coldfix")
-}
-
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let shown = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{shown}");
-    shown
 }
 
 /// The foreign programs that every test here needs.

@@ -16,6 +16,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
+use support::ends;
 use support::foreign::{self, Dump, Reader, Value};
 
 const CONFIG: &str = "Windows/System32/config";
@@ -105,17 +106,6 @@ impl Bench {
     fn value(&self, hive: &str, key: &str, name: &str) -> Option<Value> {
         foreign::hivex_value(&self.hive(hive), key, name)
     }
-}
-
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let shown = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{shown}");
-    shown
 }
 
 fn utf16(text: &str) -> Vec<u8> {

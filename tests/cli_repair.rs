@@ -12,6 +12,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use support::ends;
 use support::foreign::{self, Reader};
 
 const SYSTEM: &str = "Windows/System32/config/SYSTEM";
@@ -41,17 +42,6 @@ fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
         .args(&arguments[1..])
         .output()
         .expect("run coldfix")
-}
-
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let shown = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{shown}");
-    shown
 }
 
 /// The last line of standard output stands alone and fits a remote runner's tail.

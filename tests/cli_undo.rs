@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use support::ends;
 use support::foreign::{self, Reader};
 
 /// How `bare-broken.raw` spells it.
@@ -112,17 +113,6 @@ impl Bench {
     fn dword(&self, key: &str, name: &str) -> Option<u32> {
         foreign::hivex_value(&self.hive(), key, name).map(|value| value.dword())
     }
-}
-
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let shown = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{shown}");
-    shown
 }
 
 fn tools() -> bool {

@@ -2,6 +2,7 @@
 //! Changes of whole trees, on a volume that is a list in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::security::change::{Grant, grant, reset};

@@ -6,6 +6,7 @@
 
 mod journal;
 pub mod mounted;
+mod name;
 pub mod ntfs;
 mod path;
 
@@ -119,6 +120,15 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         Err(not_offered("listing whole trees"))
     }
 
+    /// [`Volume::tree`] with the security descriptor of each, or why it cannot be read: one bad file must not hide the
+    /// others. Equal ones are shared.
+    fn tree_with_security(&self, path: &str) -> Result<Vec<(TreeEntry, Security)>> {
+        let entries = self.tree(path)?;
+        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        let found = each_security(self, &paths);
+        Ok(entries.into_iter().zip(found).collect())
+    }
+
     /// The self-relative security descriptors of the files and folders at `paths`, in their order. A link's
     /// own, not that of what it points to. Equal ones are shared.
     fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {
@@ -183,6 +193,26 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// What the changes made so far did besides what was asked for, in plain words, such as a journal closed.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// A self-relative security descriptor, or why it cannot be read, in plain words.
+pub type Security = Result<Arc<[u8]>, String>;
+
+/// The descriptor of each path, or why it cannot be read.
+fn each_security<V: Volume + ?Sized>(volume: &V, paths: &[&str]) -> Vec<Security> {
+    match volume.security(paths) {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(_) => paths
+            .iter()
+            .map(|path| match volume.security(&[path]) {
+                Ok(found) => found
+                    .into_iter()
+                    .next()
+                    .ok_or_else(|| "it was not read".to_owned()),
+                Err(error) => Err(error.to_string()),
+            })
+            .collect(),
     }
 }
 

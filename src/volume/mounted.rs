@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::{ChangeSet, HostOperation, Patch};
 use crate::error::{Error, Result, ResultExt};
-use crate::volume::{Entry, EntryKind, State, TreeEntry, Volume, hibernated, path};
+use crate::volume::{Entry, EntryKind, State, TreeEntry, Volume, hibernated, name, path};
 
 use lookup::Lookup;
 use security::Descriptors;
@@ -285,7 +285,7 @@ impl Volume for MountedFolder {
     /// `now` plays no part: the host keeps the time of the change.
     fn rename(&self, path: &str, name: &str, _now: u64) -> Result<()> {
         self.check_writable()?;
-        names::check_new(name)?;
+        name::check(name)?;
         let mut lookup = Lookup::new(&self.tree);
         let host = lookup.find(path)?;
         let (Some(folder), Some(stored)) = (

@@ -5,6 +5,8 @@ use std::fs;
 use std::sync::Arc;
 
 use coldfix::device::memory::MemoryDevice;
+use coldfix::device::overlay::Overlay;
+use coldfix::device::{Device, SharedDevice};
 use coldfix::error::{Error, Kind};
 use coldfix::volume::Volume;
 use coldfix::volume::ntfs::NtfsVolume;
@@ -189,6 +191,68 @@ fn descriptors_that_hold_nothing_together_are_told() {
         .set_security(&descriptor(1, 1), &[&path], NOW)
         .unwrap();
     assert_eq!(volume.security(&[&path]).unwrap()[0][..], descriptor(1, 1));
+}
+
+/// Whatever single bytes say in the records of $Secure and of files, in its indexes and in $SDS: an answer or an error
+/// comes, soon, and what was set reads back.
+#[test]
+fn any_byte_may_be_wrong() {
+    let Some((image, path, _, own)) = windows() else {
+        return;
+    };
+    // The records of the first files, the blocks of $SII and $SDH (all that name the place of this descriptor), and
+    // the descriptor in $SDS: bytes that say something.
+    let own = places(&image, &own);
+    let named = places(&image, &image[own[0] - 20..own[0]]);
+    let mut bytes: Vec<usize> = (0..image.len()).filter(|at| image[*at] != 0).collect();
+    bytes.retain(|at| {
+        let file = image[at & !1023..].starts_with(b"FILE") && image[(at & !1023) + 0x2C] < 12;
+        let index = image[at & !4095..].starts_with(b"INDX")
+            && named.iter().any(|named| named & !4095 == at & !4095);
+        file || index || own.iter().any(|own| own & !511 == at & !511)
+    });
+    assert!(bytes.len() > 2000, "{}", bytes.len());
+    let base: SharedDevice = Arc::new(MemoryDevice::new(image.clone()));
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % limit as u64).unwrap()
+    };
+    let (mut set, mut failed) = (0, 0);
+    for round in 0..3000 {
+        let overlay = Arc::new(Overlay::new(base.clone()));
+        let place = bytes[next(bytes.len())];
+        let byte = match round % 3 {
+            0 => 0xFF,
+            1 => 0,
+            _ => u8::try_from(next(256)).unwrap(),
+        };
+        overlay.write_at(place as u64, &[byte]).unwrap();
+        let Ok(volume) = NtfsVolume::open(overlay) else {
+            continue;
+        };
+        let tree = volume.tree("").unwrap_or_default();
+        let paths: Vec<&str> = tree
+            .iter()
+            .map(|entry| entry.path.as_str())
+            .take(30)
+            .collect();
+        drop(volume.security(&paths));
+        drop(volume.check_security());
+        let new = descriptor(round, 2);
+        match volume.set_security(&new, &[&path], NOW) {
+            Ok(()) => {
+                let found = volume.security(&[&path]).unwrap();
+                assert!(found[0][..] == new, "{place:#x} {byte:#x}");
+                set += 1;
+            }
+            Err(_) => failed += 1,
+        }
+    }
+    eprintln!("{set} set, {failed} refused");
+    assert!(set > 1000 && failed > 50);
 }
 
 #[test]

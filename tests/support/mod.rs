@@ -293,3 +293,15 @@ pub fn fixture(name: &str, folder: &Path) -> Option<PathBuf> {
     copy(&made, &target);
     Some(target)
 }
+
+/// What a run printed, both streams; fails unless it ended with `code`.
+#[track_caller]
+pub fn ends(output: &Output, code: i32) -> String {
+    let shown = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{shown}");
+    shown
+}

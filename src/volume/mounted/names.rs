@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Names as Windows takes them: how they compare, which are allowed, and which are to change.
+//! Names in a mounted folder: how Windows compares them, and which are to change.
 //!
 //! ```text
 //! folder on the host   stored    shown
@@ -8,15 +8,10 @@
 //! ```
 //!
 //! What is renamed keeps its place on the host until a commit, so that everything else goes by host paths.
-//! Source: "Naming Files, Paths, and Namespaces" (Microsoft Learn) for what a name may be.
+//! Source: "Naming Files, Paths, and Namespaces" (Microsoft Learn).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use crate::error::{Error, Result};
-
-/// NTFS's limit, in UTF-16 units.
-const LONGEST: usize = 255;
 
 /// The names that are to change, by the host's folder.
 #[derive(Debug, Default)]
@@ -68,40 +63,6 @@ impl Renames {
     }
 }
 
-/// Refuses what Windows does not take for a name.
-pub(super) fn check_new(name: &str) -> Result<()> {
-    let wrong = if name.is_empty() {
-        "it is empty"
-    } else if name.contains(|c: char| c < ' ' || "<>:\"/\\|?*".contains(c)) {
-        "it has a control character or one of < > : \" / \\ | ? *"
-    } else if name.ends_with(['.', ' ']) {
-        "it ends in a dot or a space"
-    } else if is_device(name) {
-        "it is the name of a device"
-    } else if name.encode_utf16().count() > LONGEST {
-        "it is longer than 255 characters"
-    } else {
-        return Ok(());
-    };
-    Err(Error::refused(
-        format!("Windows takes no file or folder named {name:?}: {wrong}"),
-        "choose another name",
-    ))
-}
-
-/// `NUL`, `com1`, `lpt3.txt`: devices in every folder.
-fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default().trim_end();
-    let stem = stem.to_uppercase();
-    let numbered = |prefix| {
-        let number = stem.strip_prefix(prefix).unwrap_or_default();
-        number.chars().count() == 1 && number.contains(|c: char| "123456789¹²³".contains(c))
-    };
-    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str())
-        || numbered("COM")
-        || numbered("LPT")
-}
-
 /// Whether Windows takes both for one name.
 pub(super) fn same_without_case(left: &str, right: &str) -> bool {
     left.chars().map(upcase).eq(right.chars().map(upcase))
@@ -138,60 +99,6 @@ mod tests {
         assert!(!same_without_case("SYSTEM", "SYSTEM1"));
         assert!(!same_without_case("SYSTEM1", "SYSTEM"));
         assert_eq!(upcased("Überprüfung"), upcased("üBERPRÜFUNG"));
-    }
-
-    #[test]
-    fn windows_takes_some_names_and_not_others() {
-        let longest = "ä".repeat(255);
-        for name in [
-            "a",
-            "SoftwareDistribution.old",
-            ".x",
-            "a b",
-            "COM",
-            "COM10",
-            "CONF",
-            "nul1",
-        ] {
-            check_new(name).unwrap();
-        }
-        check_new(&longest).unwrap();
-        let too_long = format!("{longest}x");
-        let wide = "😀".repeat(128);
-        for name in [
-            "",
-            ".",
-            "..",
-            "a.",
-            "a ",
-            " ",
-            "a/b",
-            r"a\b",
-            "a:b",
-            "a*",
-            "a?",
-            "a\"",
-            "<",
-            ">",
-            "|",
-            "a\0",
-            "a\u{1f}",
-            "CON",
-            "con",
-            "NUL.txt",
-            "nul .txt",
-            "COM1",
-            "lpt9.log",
-            "COM¹",
-            "CONIN$",
-            "Aux.tar.gz",
-            &too_long,
-            &wide,
-        ] {
-            let error = check_new(name).unwrap_err();
-            assert_eq!(error.kind(), crate::error::Kind::Refused, "{name:?}");
-            assert!(error.hint().is_some());
-        }
     }
 
     #[test]

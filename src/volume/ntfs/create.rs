@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::bytes;
 use crate::error::{Error, Result};
 use crate::volume::EntryKind;
+use crate::volume::name;
 use crate::volume::path;
 
 use super::allocate::{self, Purpose};
@@ -27,7 +28,6 @@ use super::format::{FileReference, attribute_type, record_number};
 use super::grow::{clusters_for, grow_size};
 use super::index::{Collation, Directory, Index, namespace};
 use super::mft::Mft;
-use super::name;
 use super::record::{self, Record, blank};
 use super::records::take_record;
 use super::stream_edit::{full, write_stream};

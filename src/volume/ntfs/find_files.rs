@@ -10,7 +10,7 @@
 //! link; it is the link that is meant.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Result, ResultExt};
@@ -184,16 +184,33 @@ struct Last {
 struct Names {
     /// The names one behind the other.
     units: Vec<u16>,
-    /// A hash of each name in upper case, the file, and where its name begins and ends; in order of the hashes.
+    /// By a hash of the name in upper case: the first of those that have it.
+    first: HashMap<u64, usize, BuildHasherDefault<AsItIs>>,
     names: Vec<Named>,
 }
 
 #[derive(Debug)]
 struct Named {
-    hash: u64,
     file: FileReference,
+    /// Where its name begins and ends.
     start: usize,
     end: usize,
+    /// The next one with the same hash.
+    next: Option<usize>,
+}
+
+/// Hashes what is a hash already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = crate::bytes::u64_le(bytes, 0).unwrap_or(0);
+    }
 }
 
 /// What a search among all names gives.
@@ -206,38 +223,39 @@ enum Found {
 
 impl Names {
     fn read(index: &Directory<'_>, upcase: &Upcase) -> Result<Names> {
-        let mut units = Vec::new();
-        let mut names = Vec::new();
+        let mut names = Names {
+            units: Vec::new(),
+            first: HashMap::default(),
+            names: Vec::new(),
+        };
         let mut scratch = Vec::new();
         for entry in index.entries()? {
-            let start = units.len();
-            units.extend_from_slice(&entry.name.name);
-            names.push(Named {
-                hash: hash(upcase, &entry.name.name, &mut scratch),
+            let start = names.units.len();
+            names.units.extend_from_slice(&entry.name.name);
+            let hash = hash(upcase, &entry.name.name, &mut scratch);
+            let next = names.first.insert(hash, names.names.len());
+            names.names.push(Named {
                 file: entry.file,
                 start,
-                end: units.len(),
+                end: names.units.len(),
+                next,
             });
         }
-        names.sort_unstable_by_key(|named| named.hash);
-        Ok(Names { units, names })
+        Ok(names)
     }
 
     /// The file whose name is `name`, case apart.
     fn find(&self, upcase: &Upcase, name: &[u16], scratch: &mut Vec<u8>) -> Found {
-        let wanted = hash(upcase, name, scratch);
-        let first = self.names.partition_point(|named| named.hash < wanted);
-        let same = self.names.get(first..).unwrap_or_default().iter();
-        let mut same = same
-            .take_while(|named| named.hash == wanted)
-            .filter(|named| {
-                let found = self.units.get(named.start..named.end);
-                upcase.compare(name, found.unwrap_or_default()).is_eq()
-            });
-        match (same.next(), same.next()) {
-            (Some(one), None) => Found::One(one.file),
-            _ => Found::Other,
+        let mut next = self.first.get(&hash(upcase, name, scratch)).copied();
+        let mut file = None;
+        while let Some(named) = next.and_then(|at| self.names.get(at)) {
+            let found = self.units.get(named.start..named.end).unwrap_or_default();
+            if upcase.compare(name, found).is_eq() && file.replace(named.file).is_some() {
+                return Found::Other;
+            }
+            next = named.next;
         }
+        file.map_or(Found::Other, Found::One)
     }
 }
 

@@ -40,7 +40,6 @@ mod journal;
 mod logfile;
 mod mft;
 mod multi_sector;
-mod name;
 #[cfg(test)]
 mod parts;
 mod record;
@@ -66,7 +65,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::device::SharedDevice;
 use crate::error::{Result, ResultExt};
 use crate::volume::path;
-use crate::volume::{Entry, State, TreeEntry, Volume};
+use crate::volume::{Entry, Security, State, TreeEntry, Volume};
 
 use create::New;
 use format::{BOOT_SECTOR_LEN, BootSector};
@@ -174,6 +173,16 @@ impl Volume for NtfsVolume {
 
     fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {
         self.tree.subtree(path)
+    }
+
+    fn tree_with_security(&self, path: &str) -> Result<Vec<(TreeEntry, Security)>> {
+        let (entries, files) = self.tree.subtree_files(path)?;
+        let mut notes = Vec::new();
+        let found = secure::many::of_files(&self.tree, &files, &mut notes);
+        self.note(notes);
+        let found = found?.into_iter();
+        let found = found.map(|found| found.map_err(|error| error.to_string()));
+        Ok(entries.into_iter().zip(found).collect())
     }
 
     fn security(&self, paths: &[&str]) -> Result<Vec<Arc<[u8]>>> {

@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use crate::bytes;
 use crate::error::{Error, Result};
+use crate::volume::name;
 use crate::volume::path;
 
 use super::format::{FileReference, attribute_type, record_number};
 use super::index::{Collation, Directory, FileName, Index, key_of, name_key, namespace};
 use super::mft::Found;
-use super::name;
 use super::record::Record;
 use super::times::set_times;
 use super::walk::{Tree, choose};

@@ -34,6 +34,11 @@ struct Waiting {
 impl Tree {
     /// The file or folder at `path` and everything below it: a folder before what is in it, names in order.
     pub(super) fn subtree(&self, path: &str) -> Result<Vec<TreeEntry>> {
+        Ok(self.subtree_files(path)?.0)
+    }
+
+    /// The same, with the file that each is.
+    pub(super) fn subtree_files(&self, path: &str) -> Result<(Vec<TreeEntry>, Vec<FileReference>)> {
         let (node, names) = self.expect_spelt(path)?;
         let mut waiting = vec![Waiting {
             entry: TreeEntry {
@@ -43,6 +48,7 @@ impl Tree {
             file: node.record.reference(),
         }];
         let mut found = Vec::new();
+        let mut files = Vec::new();
         let mut entered = HashSet::new();
         let mut bytes = 0_usize;
         while let Some(next) = waiting.pop() {
@@ -61,8 +67,9 @@ impl Tree {
                 ));
             }
             found.push(next.entry);
+            files.push(next.file);
         }
-        Ok(found)
+        Ok((found, files))
     }
 
     /// What is in a folder, the last name first.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result, ResultExt};
 
-use super::super::format::record_number;
+use super::super::format::{FileReference, record_number};
 use super::super::mft::Mft;
 use super::super::record::Record;
 use super::super::walk::Tree;
@@ -32,10 +32,23 @@ pub(in super::super) fn read(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Arc<[u8]>>> {
     let files = tree.find_files(paths)?;
+    let found = of_files(tree, &files, notes)?.into_iter().enumerate();
+    found
+        .map(|(index, found)| found.context(|| path(paths, index)))
+        .collect()
+}
+
+/// The descriptor of each of `files`, or why it cannot be read.
+pub(in super::super) fn of_files(
+    tree: &Tree,
+    files: &[FileReference],
+    notes: &mut Vec<String>,
+) -> Result<Vec<Result<Arc<[u8]>>>> {
     let secure = Secure::open(&tree.mft)?;
     let mut shared = Shared::default();
-    let mut found: Vec<Arc<[u8]>> = vec![Arc::default(); files.len()];
-    tree.mft.for_each(&files, |index, record| {
+    let mut found: Vec<Result<Arc<[u8]>>> = Vec::new();
+    found.resize_with(files.len(), || Ok(Arc::default()));
+    tree.mft.for_each(files, |index, record| {
         let read = || {
             let record = Arc::new(record?);
             match file::own(&tree.mft, &record)? {
@@ -44,9 +57,8 @@ pub(in super::super) fn read(
                 Own::Nothing => Err(file::nothing(&record)),
             }
         };
-        let descriptor = read().context(|| path(paths, index))?;
         if let Some(place) = found.get_mut(index) {
-            *place = shared.one(descriptor);
+            *place = read().map(|descriptor| shared.one(descriptor));
         }
         Ok(())
     })?;

@@ -14,7 +14,7 @@
 use crate::error::{Error, Result};
 
 /// The units of `name`, when it is one that Windows takes for a file or folder.
-pub(super) fn check(name: &str) -> Result<Vec<u16>> {
+pub(in crate::volume) fn check(name: &str) -> Result<Vec<u16>> {
     /// The format's: the length is stored in a byte.
     const MOST: usize = 255;
     let units: Vec<u16> = name.encode_utf16().collect();
@@ -70,7 +70,7 @@ fn is_device(name: &str) -> bool {
 }
 
 /// The name is its own short one, so that the file needs no second name for DOS.
-pub(super) fn is_short(name: &[u16]) -> bool {
+pub(in crate::volume) fn is_short(name: &[u16]) -> bool {
     let ascii: Option<Vec<u8>> = name.iter().map(|unit| u8::try_from(*unit).ok()).collect();
     let Some(ascii) = ascii else {
         return false;
@@ -101,6 +101,7 @@ mod tests {
             "CONSOLE",
             "LPT",
             "nul1",
+            "SoftwareDistribution.old",
             "日本 😀",
             "x~1",
             "a\u{7f}",
@@ -141,6 +142,8 @@ mod tests {
             "COM\u{b9}",
             "conin$",
             "nul .txt",
+            " ",
+            "lpt9.log",
         ];
         for name in bad {
             let error = check(name).unwrap_err();
