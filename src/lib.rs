@@ -4,7 +4,7 @@
 //! ```text
 //! TARGET (image, device, folder)
 //!   -> device      host bytes                                  \
-//!   -> container   raw | VHD                -> the virtual disk | one small trait: Device
+//!   -> container   raw | VHD | VHDX         -> the virtual disk | one small trait: Device
 //!   -> partition   MBR | GPT | bare volume  -> volumes         /
 //!   -> volume      NTFS | mounted folder    -> files
 //!   -> windows     an installation: its hives, control sets, build; permissions of its files

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::commit::{self, DeviceTarget, FolderTarget, TargetIdentity, TargetKind};
-use crate::container::{self, ContainerKind};
+use crate::container::{self, Container, ContainerKind};
 use crate::device::overlay::Overlay;
-use crate::device::{self, Access, ChangeSet, Patch, SharedDevice};
+use crate::device::{self, Access, ChangeSet, Device as _, Patch, SharedDevice};
 use crate::error::{Error, Result, ResultExt};
 use crate::partition::{self, Content, Partition, Scheme, Table};
 use crate::volume::Volume;
@@ -32,6 +32,7 @@ pub struct Disk {
     overlay: Arc<Overlay>,
     /// Which container format holds the disk.
     pub container: ContainerKind,
+    opened: Container,
     /// Length of the virtual disk in bytes.
     pub size: u64,
     /// Its partitions.
@@ -87,6 +88,27 @@ impl Target {
         Target::open_disk(path, kind, host, overlay)
     }
 
+    /// The image file at `path` without a look at its content: enough to settle an interrupted operation on it,
+    /// which may have left a container that cannot be opened. `None` for everything but image files.
+    pub fn unread(
+        path: &Path,
+        access: Access,
+    ) -> Result<Option<(TargetIdentity, Box<dyn commit::Target>)>> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let host = device::open(path, access)?;
+        let identity = TargetIdentity {
+            path: absolute(path),
+            container: "unknown".to_owned(),
+            len: host.len(),
+            len_after: None,
+            disk_id: None,
+            kind: TargetKind::Image,
+        };
+        Ok(Some((identity, Box::new(DeviceTarget::new(host, path)))))
+    }
+
     fn over_folder(path: &Path, folder: Arc<MountedFolder>) -> Target {
         Target {
             path: path.to_owned(),
@@ -107,10 +129,10 @@ impl Target {
         host: SharedDevice,
         overlay: Arc<Overlay>,
     ) -> Result<Target> {
-        let container = container::open(Arc::clone(&overlay) as SharedDevice)
+        let container = container::open_file(Arc::clone(&overlay) as SharedDevice, path)
             .context(|| path.display().to_string())?;
-        let mut notes = container.notes;
-        let disk = container.disk;
+        let mut notes = container.notes.clone();
+        let disk = Arc::clone(&container.disk);
         let table = partition::scan(&disk).context(|| path.display().to_string())?;
         notes.extend(table.notes.iter().cloned());
         let volumes = table
@@ -128,6 +150,7 @@ impl Target {
                 host,
                 overlay,
                 container: container.kind,
+                opened: container,
                 size: disk.len(),
                 table,
             }),
@@ -154,16 +177,15 @@ impl Target {
     /// Everything changed so far: bytes per host file, and on a mounted folder what its host is to do.
     pub fn changes(&self) -> Result<ChangeSet> {
         if let Some(disk) = &self.disk {
-            let changes = disk.overlay.changes()?;
-            if changes.is_empty() {
+            if disk.overlay.is_unchanged() {
                 return Ok(ChangeSet::default());
             }
-            let len = disk.host.len();
+            disk.opened.seal(&disk.overlay.changes()?)?;
             return Ok(ChangeSet::from(vec![Patch {
                 file: self.path.clone(),
-                before_len: len,
-                after_len: len,
-                changes,
+                before_len: disk.host.len(),
+                after_len: disk.overlay.len(),
+                changes: disk.overlay.changes()?,
             }]));
         }
         match &self.folder {
@@ -253,11 +275,7 @@ impl Target {
             if let Some(Err(_)) = &opened.volume {
                 let reason = match (&self.disk, &opened.partition) {
                     // Opened a second time, because the stored error is not ours to give away.
-                    (Some(disk), Some(partition)) => {
-                        container::open(Arc::clone(&disk.overlay) as SharedDevice)
-                            .ok()
-                            .and_then(|container| open_volume(partition, &container.disk))
-                    }
+                    (Some(disk), Some(partition)) => open_volume(partition, &disk.opened.disk),
                     _ => None,
                 };
                 if let (Some(Err(error)), Some(number)) = (reason, number) {
@@ -306,6 +324,7 @@ impl Target {
             path: absolute(&self.path),
             container: self.container_name().to_owned(),
             len: self.disk.as_ref().map_or(0, |disk| disk.host.len()),
+            len_after: None,
             disk_id: self.disk_id(),
             kind: self.kind,
         }
@@ -319,7 +338,7 @@ impl Target {
         }
     }
 
-    /// `raw`, `vhd-fixed` or `folder`.
+    /// `raw`, `vhd-fixed` and so on, or `folder`.
     pub fn container_name(&self) -> &'static str {
         self.disk
             .as_ref()

@@ -62,10 +62,10 @@ const CASES: &[Case] = &[
         about: &["VHD", "footer", "truncated"],
     },
     Case {
-        name: "bad/dynamic.vhd",
-        repair: &[ERROR],
-        diagnose: &[ERROR],
-        about: &["dynamic"],
+        name: "bad/child-alone.vhd",
+        repair: &[REFUSED],
+        diagnose: &[REFUSED],
+        about: &["base server.vhd"],
     },
     Case {
         name: "bad/bitlocker.raw",

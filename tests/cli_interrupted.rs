@@ -25,7 +25,13 @@ use coldfix::commit::JournalDir;
 use coldfix::device::{Change, Patch};
 
 const FIX: [&str; 6] = ["repair", "--fix", "tls", "--fix", "nla", "--yes"];
-const KINDS: [&str; 3] = ["gpt-broken.raw", "vhd-broken.vhd", "folder/demo"];
+const KINDS: [&str; 5] = [
+    "gpt-broken.raw",
+    "vhd-broken.vhd",
+    "vhd-dynamic.vhd",
+    "vhdx-dynamic.vhdx",
+    "folder/demo",
+];
 const SECTOR: u64 = 512;
 
 struct Bench {

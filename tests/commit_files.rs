@@ -114,6 +114,7 @@ impl Bench {
             path: self.image().to_str().unwrap().into(),
             container: "raw".into(),
             len: 65_536,
+            len_after: None,
             disk_id: Some("disk one".into()),
             kind: TargetKind::Image,
         }
@@ -825,6 +826,7 @@ fn folder_header(bench: &Bench, dir: &JournalDir, root: &Path) -> OperationHeade
         path: root.to_str().unwrap().into(),
         container: "folder".into(),
         len: 0,
+        len_after: None,
         disk_id: None,
         kind: TargetKind::Folder,
     };

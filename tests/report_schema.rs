@@ -86,6 +86,7 @@ fn what_is_printed_is_valid() {
         "gpt-two-windows.raw",
         "mbr-logical.raw",
         "vhd-broken.vhd",
+        "vhdx-dynamic.vhdx",
         "bad/text.txt",
         "bad/bitlocker.raw",
         "bad/hibernated.raw",

@@ -10,16 +10,14 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::operation::Session;
+use super::operation::{self, Session};
 use super::output::{Output, warn, write_file};
 use super::{Common, FINDINGS, HEALTHY, Writing};
-use crate::device::Access;
 use crate::error::{Error, Result};
 use crate::permissions::{self, Change, TreeChange};
 use crate::report::text;
 use crate::security::change::{self, Grant};
 use crate::security::{Descriptor, saved};
-use crate::target::Target;
 use crate::volume::EntryKind;
 use crate::windows::Installation;
 
@@ -187,7 +185,7 @@ fn spelt(installation: &Installation, path: &str) -> Result<String> {
 }
 
 fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&show.place.target, Access::Read)?;
+    let target = operation::look(&show.place.target, None)?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &show.place.path)?;
     let listed = permissions::list(installation.volume.as_ref(), &path, show.recursive)?;
@@ -366,7 +364,7 @@ fn run_grant(common: &Common, grant: &GrantArguments, output: &mut Output) -> an
 }
 
 fn run_save(common: &Common, save: &Save, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&save.place.target, Access::Read)?;
+    let target = operation::look(&save.place.target, None)?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &save.place.path)?;
     if path.is_empty() {

@@ -8,10 +8,8 @@ use rayon::prelude::*;
 use super::output::Output;
 use super::{Common, FINDINGS, HEALTHY, operation};
 use crate::checks::{self, Facts};
-use crate::device::Access;
 use crate::error::Result;
 use crate::report::{Report, text};
-use crate::target::Target;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -82,7 +80,7 @@ fn print(report: &Report) -> String {
 
 /// Diagnoses one target.
 fn report(path: &Path, partition: Option<u32>) -> Result<Report> {
-    let target = Target::open(path, Access::Read)?;
+    let target = operation::look(path, None)?;
     let mut report = Report::new(&target);
     report.notes.extend(operation::interrupted_note(&target));
     let installation = target.installation(partition)?;

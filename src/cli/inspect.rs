@@ -6,12 +6,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::HEALTHY;
-use super::operation::interrupted_note;
+use super::operation::{interrupted_note, look};
 use super::output::Output;
-use crate::device::Access;
 use crate::edit::HiveName;
 use crate::report::{PartitionReport, Report, text};
-use crate::target::Target;
 use crate::volume::{JournalState, JournalVerdict, State, TransactionState};
 use crate::windows::Installation;
 use crate::windows::value::printable;
@@ -46,7 +44,7 @@ struct HiveReport {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&arguments.target, Access::Read)?;
+    let target = look(&arguments.target, None)?;
     let mut report = Report::new(&target);
     report.notes.extend(interrupted_note(&target));
     let mut hives = Vec::new();

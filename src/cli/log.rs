@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::operation::journal_dir;
+use super::operation::{journal_dir, look};
 use super::output::Output;
 use super::{FINDINGS, HEALTHY};
 use crate::commit::{JournalDir, Status};
-use crate::device::Access;
 use crate::error::Result;
 use crate::report::text;
 use crate::target::Target;
@@ -53,7 +52,7 @@ struct Damaged {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&arguments.target, Access::Read)?;
+    let target = look(&arguments.target, arguments.journal_dir.as_deref())?;
     let dir = journal_dir(arguments.journal_dir.as_deref(), &target);
     let log = gather(&target, &dir)?;
     let code = if log.damaged.is_empty() {

@@ -53,7 +53,7 @@ impl Session {
         }
         let now = Now::read();
         if writing.dry_run {
-            let target = Target::open(path, Access::Read)?;
+            let target = look(path, writing.journal_dir.as_deref())?;
             let dir = journal_dir(writing.journal_dir.as_deref(), &target);
             if let Some(note) = interrupted(&dir, &target.identity())? {
                 return Err(Error::refused(
@@ -69,14 +69,17 @@ impl Session {
                 writing: writing.clone(),
             });
         }
-        let mut target = Target::open(path, Access::Write)?;
+        let mut target = match Target::open(path, Access::Write) {
+            Ok(target) => target,
+            Err(error) => settle_unread(path, writing, error)?,
+        };
         if let Some(disk) = &target.disk {
             container::check_no_children(path, &disk.host)?;
         }
         let dir = journal_dir(writing.journal_dir.as_deref(), &target);
         let locked = if dir.has_operations()? {
             let locked = dir.clone().lock()?;
-            if settle(&locked, &target)? {
+            if settle(&locked, &target.identity(), target.sink().as_mut())? {
                 // What was read before may be what the interrupted run left.
                 drop(target);
                 target = Target::open(path, Access::Write)?;
@@ -352,14 +355,9 @@ fn replays(installation: &Installation, steps: &[Step]) -> Vec<String> {
 /// Beside an image, so that they travel with it. A block device's and a folder's go to the user's state
 /// folder; a disk's under its own id, because `/dev/sdc` may be another disk tomorrow.
 pub(super) fn journal_dir(wanted: Option<&Path>, target: &Target) -> JournalDir {
-    if let Some(path) = wanted {
-        return JournalDir::open(path);
-    }
     let identity = target.identity();
-    if identity.kind == TargetKind::Image {
-        let mut path = target.path.clone().into_os_string();
-        path.push(".coldfix");
-        return JournalDir::open(PathBuf::from(path));
+    if wanted.is_some() || identity.kind == TargetKind::Image {
+        return image_journal_dir(wanted, &target.path);
     }
     let name = match &identity.disk_id {
         Some(id) => format!("disk-{id}"),
@@ -378,6 +376,16 @@ pub(super) fn journal_dir(wanted: Option<&Path>, target: &Target) -> JournalDir 
     JournalDir::open(state_folder().join(name))
 }
 
+/// The same for an image, of which no more than its place need be known.
+fn image_journal_dir(wanted: Option<&Path>, image: &Path) -> JournalDir {
+    if let Some(path) = wanted {
+        return JournalDir::open(path);
+    }
+    let mut path = image.to_owned().into_os_string();
+    path.push(".coldfix");
+    JournalDir::open(PathBuf::from(path))
+}
+
 fn state_folder() -> PathBuf {
     let variable = |name| {
         std::env::var_os(name)
@@ -391,10 +399,53 @@ fn state_folder() -> PathBuf {
         .join("coldfix")
 }
 
+/// Opens a target for a command that only reads. Where that fails because an operation on the image was
+/// interrupted, the error says so.
+pub(super) fn look(path: &Path, journal_dir: Option<&Path>) -> Result<Target> {
+    Target::open(path, Access::Read).map_err(|error| {
+        let note = || {
+            let dir = image_journal_dir(journal_dir, path);
+            if !dir.has_operations().ok()? {
+                return None;
+            }
+            let (identity, _) = Target::unread(path, Access::Read).ok()??;
+            interrupted(&dir, &identity).ok()?
+        };
+        match note() {
+            Some(note) => error.with_hint(
+                note,
+                "`coldfix undo` with the same journal folder takes the interrupted operation back first",
+            ),
+            None => error,
+        }
+    })
+}
+
+/// Opens an image for writing that could not be opened, after settling the interrupted operation that may have
+/// left it so; `failure` is why it could not, and stays the error when there was none.
+fn settle_unread(path: &Path, writing: &Writing, failure: Error) -> Result<Target> {
+    let dir = image_journal_dir(writing.journal_dir.as_deref(), path);
+    if !path.is_file() || !dir.has_operations()? {
+        return Err(failure);
+    }
+    let Ok(Some((identity, mut sink))) = Target::unread(path, Access::Write) else {
+        return Err(failure);
+    };
+    let locked = dir.lock()?;
+    if !settle(&locked, &identity, sink.as_mut())? {
+        return Err(failure);
+    }
+    drop(sink);
+    Target::open(path, Access::Write)
+}
+
 /// Settles interrupted operations; true when there were any.
-fn settle(locked: &LockedDir, target: &Target) -> Result<bool> {
-    let mut sink = target.sink();
-    let recovered = commit::recover(locked, &target.identity(), sink.as_mut(), &mut |_| {})?;
+fn settle(
+    locked: &LockedDir,
+    identity: &TargetIdentity,
+    sink: &mut dyn commit::Target,
+) -> Result<bool> {
+    let recovered = commit::recover(locked, identity, sink, &mut |_| {})?;
     for recovery in &recovered {
         let what = match recovery.outcome {
             Outcome::TakenBack => "taken back: the target is as before it",

@@ -20,14 +20,12 @@ mod query;
 
 use data::typed_data;
 
-use super::operation::Session;
+use super::operation::{self, Session};
 use super::output::{Output, warn, write_file};
 use super::{Common, FINDINGS, HEALTHY, Writing};
-use crate::device::Access;
 use crate::edit::{Edit, HexBytes, HiveName};
 use crate::error::{Error, Result};
 use crate::report::text;
-use crate::target::Target;
 use crate::windows::{Installation, RegAction, RegFile, export, value};
 
 #[derive(Debug, clap::Args)]
@@ -347,7 +345,7 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
 }
 
 fn run_export(common: &Common, arguments: &Export, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&arguments.target, Access::Read)?;
+    let target = operation::look(&arguments.target, None)?;
     let installation = target.installation(common.partition)?;
     let place = Place::find(&installation, &arguments.key)?;
     let file = installation.registry.required(place.hive)?;

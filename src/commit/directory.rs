@@ -13,7 +13,7 @@
 //! one. One folder may serve many targets.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -105,19 +105,38 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// The lengths that the target `identity` has and, by these operations, had: the file of a dynamic disk
+    /// grows by one operation, so that an earlier one was on a shorter file.
+    pub(super) fn lengths(&self, identity: &TargetIdentity) -> BTreeSet<u64> {
+        let mut lengths = BTreeSet::from([identity.len]);
+        for target in self
+            .operations
+            .iter()
+            .rev()
+            .map(|entry| &entry.header.target)
+        {
+            if target.is_like(identity, &lengths) {
+                lengths.extend([target.len, target.len_after.unwrap_or(target.len)]);
+            }
+        }
+        lengths
+    }
+
     /// The operations on the target that is `identity`, oldest first: of its kind and length, and under
     /// its path or with its disk id.
     pub fn on<'a>(&'a self, identity: &'a TargetIdentity) -> impl Iterator<Item = &'a Entry> {
+        let lengths = self.lengths(identity);
         self.operations
             .iter()
-            .filter(move |entry| entry.header.target.is_like(identity))
+            .filter(move |entry| entry.header.target.is_like(identity, &lengths))
     }
 
     /// What `undo` without an id takes back: the newest operation on this target that is done, and is
     /// not itself an undo.
     pub fn newest_to_undo(&self, identity: &TargetIdentity) -> Option<&Entry> {
+        let lengths = self.lengths(identity);
         let done = |entry: &&Entry| entry.status == Status::Done && entry.header.undoes.is_none();
-        let like = |entry: &&Entry| entry.header.target.is_like(identity);
+        let like = |entry: &&Entry| entry.header.target.is_like(identity, &lengths);
         self.operations.iter().rev().filter(like).find(done)
     }
 }

@@ -14,6 +14,7 @@
 //! operation like any other, with `before` and `after` swapped. `docs/crash-safety.md` argues step by
 //! step what a crash leaves behind. Nothing here knows a format: ranges of bytes, names and blobs only.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,9 @@ pub struct TargetIdentity {
     pub container: String,
     /// Length in bytes of the image or device; 0 for a folder.
     pub len: u64,
+    /// In a journal: the length after the operation, when that is another. Set by [`commit`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub len_after: Option<u64>,
     /// What the disk calls itself (GPT disk GUID, MBR signature, volume serial number), where known.
     pub disk_id: Option<String>,
     /// What `path` is.
@@ -87,14 +91,29 @@ impl TargetIdentity {
         }
     }
 
+    fn has_id_of(&self, other: &TargetIdentity) -> bool {
+        self.disk_id.is_some() && self.disk_id == other.disk_id
+    }
+
+    /// A target of `len` bytes may be as long as this one was before the operation, after it, or when the
+    /// operation was cut off.
+    fn fits_length(&self, len: u64) -> bool {
+        let after = self.len_after.unwrap_or(self.len);
+        (self.len.min(after)..=self.len.max(after)).contains(&len)
+    }
+
+    /// Of the same kind and no other disk, and of one of these lengths, which are those that `other` has and
+    /// had: see [`Listing::lengths`].
+    fn may_be(&self, other: &TargetIdentity, lengths: &BTreeSet<u64>) -> bool {
+        self.kind == other.kind
+            && !self.is_other_disk(other)
+            && lengths.iter().any(|len| self.fits_length(*len))
+    }
+
     /// By all that is known the same target, or a copy of it: for listings and for undo, which compares
     /// the content anyway.
-    fn is_like(&self, other: &TargetIdentity) -> bool {
-        let same_id = self.disk_id.is_some() && self.disk_id == other.disk_id;
-        self.kind == other.kind
-            && self.len == other.len
-            && !self.is_other_disk(other)
-            && (same_id || self.path == other.path)
+    fn is_like(&self, other: &TargetIdentity, lengths: &BTreeSet<u64>) -> bool {
+        self.may_be(other, lengths) && (self.has_id_of(other) || self.path == other.path)
     }
 }
 
@@ -165,7 +184,7 @@ pub enum Stage {
 ///   operation stays in `dir` as [`Status::Interrupted`] for [`recover`].
 pub fn commit(
     dir: &LockedDir,
-    header: OperationHeader,
+    mut header: OperationHeader,
     changes: &ChangeSet,
     target: &mut dyn Target,
     progress: &mut dyn FnMut(Progress),
@@ -188,6 +207,13 @@ pub fn commit(
         ));
     }
 
+    // After a crash the target may have either length, and must be known by both.
+    header.target.len_after = match (header.target.kind, changes.patches.as_slice()) {
+        (TargetKind::Image, [patch]) => {
+            Some(patch.after_len).filter(|after| *after != patch.before_len)
+        }
+        _ => None,
+    };
     let journal = dir.write_journal(&header, changes, progress)?;
     if let Err(error) = open.write_all(progress) {
         return Err(take_back_at_once(

@@ -137,7 +137,7 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
         return Ok(false);
     }
     if earlier.path == identity.path {
-        if earlier.len == identity.len {
+        if earlier.fits_length(identity.len) {
             return Ok(true);
         }
         return Err(Error::refused(
@@ -153,6 +153,8 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
         ));
     }
     // Moved, not copied: of two copies only the one at the old path is known to be half-written.
-    let known_by_id = earlier.disk_id.is_some() && earlier.disk_id == identity.disk_id;
-    Ok(known_by_id && earlier.len == identity.len && !std::path::Path::new(&earlier.path).exists())
+    let known_by_id = earlier.has_id_of(identity);
+    Ok(known_by_id
+        && earlier.fits_length(identity.len)
+        && !std::path::Path::new(&earlier.path).exists())
 }

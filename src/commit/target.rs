@@ -139,7 +139,11 @@ impl TargetFile for DeviceFile {
         self.device.write_at(offset, data)
     }
 
+    /// An image file grows with a container's blocks, and is cut when that is taken back.
     fn set_length(&self, length: u64) -> Result<()> {
+        if self.device.is_resizable() {
+            return self.device.set_length(length);
+        }
         Err(Error::refused(
             format!(
                 "{}: a disk's length cannot be changed (to {length} bytes)",

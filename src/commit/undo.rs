@@ -59,6 +59,7 @@ fn prepare(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ChangeSet> {
     let listing = dir.list()?;
+    let lengths = listing.lengths(identity);
     if let Some(damaged) = listing.damaged.into_iter().find(|damaged| damaged.id == id) {
         let context = format!("operation {id} cannot be undone: its journal cannot be read");
         return Err(damaged.error.with_hint(context, REVERT));
@@ -68,14 +69,14 @@ fn prepare(
         return Err(dir.no_operation(id));
     };
     check_status(&entry)?;
-    check_target(&entry, identity)?;
+    check_target(&entry, identity, &lengths)?;
     let (_, changes) = dir
         .load(id)
         .map_err(|error| error.with_hint(format!("operation {id} cannot be undone"), REVERT))?;
     let inverse = invert(changes);
     // The iterator has gone past `entry`: what is left is later.
     for later in operations {
-        check_later(dir, &inverse, &later, identity)?;
+        check_later(dir, &inverse, &later, identity, &lengths)?;
     }
     check_unchanged(id, &inverse, target, progress)?;
     Ok(inverse)
@@ -104,12 +105,9 @@ fn check_status(entry: &Entry) -> Result<()> {
 }
 
 /// The path may differ: an image may have been moved or copied. The content is compared anyway.
-fn check_target(entry: &Entry, identity: &TargetIdentity) -> Result<()> {
+fn check_target(entry: &Entry, identity: &TargetIdentity, lengths: &BTreeSet<u64>) -> Result<()> {
     let earlier = &entry.header.target;
-    if earlier.kind == identity.kind
-        && earlier.len == identity.len
-        && !earlier.is_other_disk(identity)
-    {
+    if earlier.may_be(identity, lengths) {
         return Ok(());
     }
     Err(Error::refused(
@@ -130,12 +128,13 @@ fn check_later(
     inverse: &ChangeSet,
     later: &Entry,
     identity: &TargetIdentity,
+    lengths: &BTreeSet<u64>,
 ) -> Result<()> {
     // An undo that stands cancels with the operation it undid, which is why it needs no look.
     if later.status != Status::Done || later.header.undoes.is_some() {
         return Ok(());
     }
-    if check_target(later, identity).is_err() {
+    if check_target(later, identity, lengths).is_err() {
         return Ok(());
     }
     // A later journal that cannot be read says nothing; the comparison of the content decides.

@@ -27,7 +27,6 @@ const CONVERT: &str = "convert it with `qemu-img convert -O raw IMAGE disk.raw`,
 
 /// Signatures that no boot sector begins with.
 const CONTAINERS: &[Format] = &[
-    format(b"vhdxfile", 0, "a VHDX image", Next::Convert),
     format(b"QFI\xfb", 0, "a QCOW2 image", Next::Convert),
     format(b"KDMV", 0, "a VMDK image (sparse)", Next::Convert),
     format(b"COWD", 0, "a VMDK image (ESX sparse)", Next::Convert),

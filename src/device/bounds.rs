@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// The bytes `offset..offset + len` as a range, when they lie inside `device_len`.
 ///
 /// `what` names the device in the error: `Damaged`, at `offset`.
-pub(super) fn check(
+pub(crate) fn check(
     what: impl Display,
     device_len: u64,
     offset: u64,

@@ -16,11 +16,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::lock::Locked;
 use super::mmap::Map;
-use super::{Device, SharedDevice, block, bounds, file};
+use super::{Device, SharedDevice, block, bounds, file, fixed_length};
 use crate::error::{Error, Result};
 
 /// What a device is opened for.
@@ -106,17 +106,17 @@ pub(super) fn host_error(path: &Path, access: Access, error: io::Error) -> Error
 pub(super) struct HostDevice {
     path: PathBuf,
     file: Locked,
-    len: u64,
+    len: AtomicU64,
     sector_size: u32,
     access: Access,
-    /// A file's length can change under us, a block device's cannot.
-    shrinkable: bool,
+    /// A file's length can change, by us and under us; a block device's cannot.
+    resizable: bool,
     map: Option<Map>,
     flush_failed: AtomicBool,
 }
 
 impl HostDevice {
-    /// A device over an open `file` of `len` bytes. `shrinkable` for image files: their length is looked
+    /// A device over an open `file` of `len` bytes. `resizable` for image files: their length is looked
     /// at again before each write, and before each use of a memory map.
     pub(super) fn new(
         path: &Path,
@@ -124,15 +124,15 @@ impl HostDevice {
         len: u64,
         sector_size: u32,
         access: Access,
-        shrinkable: bool,
+        resizable: bool,
     ) -> HostDevice {
         HostDevice {
             path: path.to_owned(),
             file,
-            len,
+            len: AtomicU64::new(len),
             sector_size,
             access,
-            shrinkable,
+            resizable,
             map: None,
             flush_failed: AtomicBool::new(false),
         }
@@ -140,8 +140,18 @@ impl HostDevice {
 
     /// Reads through a memory map from now on, where the host gives one.
     pub(super) fn map_for_reading(mut self) -> HostDevice {
-        self.map = Map::new(&self.file, self.len);
+        self.map = Map::new(&self.file, self.len());
         self
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.access == Access::Write {
+            return Ok(());
+        }
+        Err(Error::refused(
+            format!("{} was opened for reading only", self.path.display()),
+            "nothing was written; this is a fault in coldfix, please report it",
+        ))
     }
 
     fn doing(&self, what: &str, len: usize, offset: u64) -> String {
@@ -154,7 +164,7 @@ impl HostDevice {
     /// An error when the file has been cut so that it ends before `end`. A write there would silently
     /// make it longer again, with zeros for what is lost; a read through the map would end the process.
     fn check_length(&self, end: u64) -> io::Result<()> {
-        if self.shrinkable && self.file.metadata()?.len() < end {
+        if self.resizable && self.file.metadata()?.len() < end {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file was made shorter while it was open",
@@ -190,7 +200,7 @@ pub fn forget_cached(file: &File, offset: u64, len: u64) {
 
 impl Device for HostDevice {
     fn len(&self) -> u64 {
-        self.len
+        self.len.load(Ordering::Acquire)
     }
 
     fn sector_size(&self) -> u32 {
@@ -198,7 +208,7 @@ impl Device for HostDevice {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let range = bounds::check(self.path.display(), self.len, offset, buffer.len())?;
+        let range = bounds::check(self.path.display(), self.len(), offset, buffer.len())?;
         let len = buffer.len();
         let read = match &self.map {
             Some(map) => {
@@ -218,13 +228,8 @@ impl Device for HostDevice {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        if self.access == Access::Read {
-            return Err(Error::refused(
-                format!("{} was opened for reading only", self.path.display()),
-                "nothing was written; this is a fault in coldfix, please report it",
-            ));
-        }
-        let range = bounds::check(self.path.display(), self.len, offset, data.len())?;
+        self.check_writable()?;
+        let range = bounds::check(self.path.display(), self.len(), offset, data.len())?;
         self.check_length(range.end)
             .and_then(|()| self.file.write_all_at(data, offset))
             .map_err(|error| Error::io(self.doing("writing", data.len(), offset))(error))
@@ -244,10 +249,32 @@ impl Device for HostDevice {
                 "an earlier flush failed, so what was written may be lost",
             )));
         }
-        self.file.sync_data().map_err(|error| {
+        let synced = match self.resizable {
+            // The length too: of a file that was cut, the data alone would not bring it along.
+            true => self.file.sync_all(),
+            false => self.file.sync_data(),
+        };
+        synced.map_err(|error| {
             self.flush_failed.store(true, Ordering::Release);
             Error::io(what())(error)
         })
+    }
+
+    fn is_resizable(&self) -> bool {
+        self.resizable
+    }
+
+    fn set_length(&self, len: u64) -> Result<()> {
+        self.check_writable()?;
+        if !self.resizable {
+            return Err(fixed_length(self.len(), len));
+        }
+        self.file.set_len(len).map_err(|error| {
+            let path = self.path.display();
+            Error::io(format!("making {path} {len} bytes long"))(error)
+        })?;
+        self.len.store(len, Ordering::Release);
+        Ok(())
     }
 
     fn forget_cached(&self, offset: u64, len: u64) {

@@ -3,7 +3,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::{Device, bounds};
+use super::{Device, bounds, fixed_length};
 use crate::error::Result;
 
 /// Bytes in memory that look like a disk.
@@ -71,6 +71,18 @@ impl Device for MemoryDevice {
     fn flush(&self) -> Result<()> {
         Ok(())
     }
+
+    fn is_resizable(&self) -> bool {
+        true
+    }
+
+    fn set_length(&self, len: u64) -> Result<()> {
+        let mut bytes = self.bytes.write().unwrap_or_else(PoisonError::into_inner);
+        let now = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let len = usize::try_from(len).map_err(|_| fixed_length(now, len))?;
+        bytes.resize(len, 0);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +113,15 @@ mod tests {
             device.write_at(offset, &vec![1; len]).unwrap_err();
         }
         assert_eq!(device.contents(), vec![7; 16]);
+    }
+
+    #[test]
+    fn grows_with_zeros_and_can_be_cut() {
+        let device = MemoryDevice::new(vec![7; 3]);
+        assert!(device.is_resizable());
+        device.set_length(5).unwrap();
+        assert_eq!(device.contents(), [7, 7, 7, 0, 0]);
+        device.set_length(2).unwrap();
+        assert_eq!((device.len(), device.contents()), (2, vec![7, 7]));
     }
 }

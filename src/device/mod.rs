@@ -4,7 +4,7 @@
 pub mod attribute;
 #[cfg(unix)]
 mod block;
-mod bounds;
+pub(crate) mod bounds;
 mod change;
 pub mod fault;
 #[cfg(unix)]
@@ -27,7 +27,7 @@ pub use change::{Change, ChangeSet, HostOperation, Patch};
 #[cfg(unix)]
 pub use host::{Access, open};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A flat run of bytes that can be read and, if it allows, written.
 ///
@@ -56,8 +56,26 @@ pub trait Device: Send + Sync + std::fmt::Debug {
     /// Makes everything written so far durable.
     fn flush(&self) -> Result<()>;
 
+    /// True when [`Device::set_length`] can work: image files and what lies in memory; never a disk.
+    fn is_resizable(&self) -> bool {
+        false
+    }
+
+    /// Lengthens the device with zeros, or cuts it. `Refused` where its length is fixed.
+    fn set_length(&self, len: u64) -> Result<()> {
+        Err(fixed_length(self.len(), len))
+    }
+
     /// Drops what the host keeps of these bytes in memory, where it can, so that the next read asks the disk.
     fn forget_cached(&self, _offset: u64, _len: u64) {}
+}
+
+/// The refusal to make a device of `len` bytes `wanted` bytes long.
+pub(crate) fn fixed_length(len: u64, wanted: u64) -> Error {
+    Error::refused(
+        format!("the length of this disk ({len} bytes) cannot be changed (to {wanted})"),
+        "copy the image to a file and give coldfix that",
+    )
 }
 
 /// A device that several layers hold.

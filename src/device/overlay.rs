@@ -5,20 +5,24 @@
 //! base     | 0 | 1 | 2 | 3 | 4 | 5 | 6 |      never written
 //! sectors      | 1'|       | 4'| 5'|          only sectors that really differ
 //! changes      [1]         [4    5]           ordered, neighbours merged, before and after
+//! grown    | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 0  0  0 |   past the base's end there are zeros until written
 //! ```
 //!
 //! The overlay is where every edit goes, so its changes are the whole plan: a dry run drops them, a commit
 //! journals them and writes them, an undo writes the "before" half. A sector is the larger of 512 bytes
 //! and the base's logical sector, because that is what a disk writes as one; the last one is short where
-//! the base ends inside it.
+//! the base, or the grown overlay, ends inside it.
+//!
+//! Containers that allocate blocks lengthen their file: [`Overlay::set_length`] does it in memory, and only
+//! upwards, when the base is a file that can follow. Past the base's end `before` is zeros.
 //!
 //! Memory: the changed sectors, and as much again (before and after) in what [`Overlay::changes`]
 //! returns. The base must not change underneath; whoever commits checks "before" against it again.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Change, Device, SharedDevice, bounds};
+use super::{Change, Device, SharedDevice, bounds, fixed_length};
 use crate::error::{Error, Result};
 
 /// A device whose writes stay in memory. See the module.
@@ -26,8 +30,15 @@ use crate::error::{Error, Result};
 pub struct Overlay {
     base: SharedDevice,
     granule: u64,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// At least the base's.
+    len: u64,
     /// Sector number to its content; never a sector equal to the base's.
-    sectors: RwLock<BTreeMap<u64, Box<[u8]>>>,
+    sectors: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Overlay {
@@ -35,8 +46,11 @@ impl Overlay {
     pub fn new(base: SharedDevice) -> Overlay {
         Overlay {
             granule: u64::from(base.sector_size().max(512)),
+            state: RwLock::new(State {
+                len: base.len(),
+                sectors: BTreeMap::new(),
+            }),
             base,
-            sectors: RwLock::new(BTreeMap::new()),
         }
     }
 
@@ -48,18 +62,19 @@ impl Overlay {
     /// True when reads give what the base gives, everywhere: also when something was written and then
     /// written back.
     pub fn is_unchanged(&self) -> bool {
-        self.read().is_empty()
+        let state = self.read();
+        state.sectors.is_empty() && state.len == self.base.len()
     }
 
-    /// What differs from the base: whole sectors (only the base's last one may be short), sorted by
-    /// offset, neighbours merged, `before` read from the base now.
+    /// What differs from the base: whole sectors (only the last one may be short), sorted by offset,
+    /// neighbours merged, `before` read from the base now. The new length is [`Device::len`].
     pub fn changes(&self) -> Result<Vec<Change>> {
-        let sectors = self.read();
+        let state = self.read();
         let mut changes: Vec<Change> = Vec::new();
-        for (&number, after) in sectors.iter() {
+        for (&number, after) in &state.sectors {
             let offset = self.sector_offset(number)?;
             let mut before = vec![0; after.len()];
-            self.base.read_at(offset, &mut before)?;
+            self.read_base(offset, &mut before)?;
             if before[..] == after[..] {
                 continue;
             }
@@ -78,8 +93,26 @@ impl Overlay {
         Ok(changes)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Box<[u8]>>> {
-        self.sectors.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fills `buffer` from the base; with zeros what lies past its end.
+    fn read_base(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let inside = self.base.len().saturating_sub(offset);
+        let inside = usize::try_from(inside).map_or(buffer.len(), |len| len.min(buffer.len()));
+        let (there, past) = buffer
+            .split_at_mut_checked(inside)
+            .ok_or_else(|| broken_piece(offset))?;
+        past.fill(0);
+        if there.is_empty() {
+            return Ok(());
+        }
+        self.base.read_at(offset, there)
     }
 
     fn sector_offset(&self, number: u64) -> Result<u64> {
@@ -88,18 +121,18 @@ impl Overlay {
             .ok_or_else(|| Error::damaged("overlay", number, "a sector below 2^64 bytes", "more"))
     }
 
-    /// What the base holds in all sectors that `len` bytes from `offset` touch. `len` must have been
-    /// checked against the device.
-    fn base_sectors(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+    /// What the base holds in all sectors that `len` bytes from `offset` touch, of an overlay of `device_len`
+    /// bytes, against which `len` must have been checked.
+    fn base_sectors(&self, device_len: u64, offset: u64, len: usize) -> Result<Vec<u8>> {
         let whole = || {
             let end = offset.checked_add(u64::try_from(len).ok()?)?;
             let start = offset.checked_sub(offset.checked_rem(self.granule)?)?;
-            let end = end.checked_next_multiple_of(self.granule)?.min(self.len());
+            let end = end.checked_next_multiple_of(self.granule)?.min(device_len);
             Some((start, usize::try_from(end.checked_sub(start)?).ok()?))
         };
         let (start, len) = whole().ok_or_else(|| broken_piece(offset))?;
         let mut base = vec![0; len];
-        self.base.read_at(start, &mut base)?;
+        self.read_base(start, &mut base)?;
         Ok(base)
     }
 
@@ -149,7 +182,7 @@ fn broken_piece(offset: u64) -> Error {
 
 impl Device for Overlay {
     fn len(&self) -> u64 {
-        self.base.len()
+        self.read().len
     }
 
     fn sector_size(&self) -> u32 {
@@ -157,23 +190,23 @@ impl Device for Overlay {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let range = bounds::check("read of the disk", self.len(), offset, buffer.len())?;
-        self.base.read_at(offset, buffer)?;
+        let state = self.read();
+        let range = bounds::check("read of the disk", state.len, offset, buffer.len())?;
+        self.read_base(offset, buffer)?;
         if range.is_empty() {
             return Ok(());
         }
-        let sectors = self.read();
         let (Some(first), Some(last)) = (
             range.start.checked_div(self.granule),
             range.end.saturating_sub(1).checked_div(self.granule),
         ) else {
             return Ok(());
         };
-        if sectors.range(first..=last).next().is_none() {
+        if state.sectors.range(first..=last).next().is_none() {
             return Ok(());
         }
         for piece in self.pieces(offset, buffer.len()) {
-            if let Some(sector) = sectors.get(&piece.number) {
+            if let Some(sector) = state.sectors.get(&piece.number) {
                 let source = crate::bytes::slice(sector, piece.inside, piece.len)
                     .ok_or_else(|| broken_piece(offset))?;
                 if !crate::bytes::put(buffer, piece.done, source) {
@@ -186,16 +219,15 @@ impl Device for Overlay {
 
     /// Keeps `data` in memory. Either all of it or, on an error of the base, none of it.
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let len = self.len();
-        bounds::check("write to the disk", len, offset, data.len())?;
-        let mut sectors = self.sectors.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
+        bounds::check("write to the disk", state.len, offset, data.len())?;
         // Everything that can fail comes first; `None` means "as the base has it".
         let mut prepared: Vec<(u64, Option<Box<[u8]>>)> = Vec::new();
-        let base = self.base_sectors(offset, data.len())?;
+        let base = self.base_sectors(state.len, offset, data.len())?;
         let granule = usize::try_from(self.granule).map_err(|_| broken_piece(offset))?;
         let pieces = self.pieces(offset, data.len());
         for (piece, base) in pieces.zip(base.chunks(granule)) {
-            let mut sector: Box<[u8]> = match sectors.get(&piece.number) {
+            let mut sector: Box<[u8]> = match state.sectors.get(&piece.number) {
                 Some(sector) => sector.clone(),
                 None => base.into(),
             };
@@ -209,8 +241,8 @@ impl Device for Overlay {
         }
         for (number, sector) in prepared {
             match sector {
-                Some(sector) => sectors.insert(number, sector),
-                None => sectors.remove(&number),
+                Some(sector) => state.sectors.insert(number, sector),
+                None => state.sectors.remove(&number),
             };
         }
         Ok(())
@@ -218,6 +250,31 @@ impl Device for Overlay {
 
     /// Does nothing: what is in memory becomes durable by a commit, never by a flush.
     fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_resizable(&self) -> bool {
+        self.base.is_resizable()
+    }
+
+    /// Lengthens the overlay with zeros. `Refused` when the base could not follow, and for cutting it: a
+    /// repair never makes a file shorter.
+    fn set_length(&self, len: u64) -> Result<()> {
+        let mut state = self.write();
+        if len < state.len || !self.base.is_resizable() {
+            return Err(fixed_length(state.len, len));
+        }
+        // A changed sector that was short because the end lay in it is so no longer.
+        let last = state.len.checked_div(self.granule).unwrap_or(0);
+        let room = self
+            .sector_offset(last)
+            .map(|start| len.saturating_sub(start).min(self.granule))?;
+        if let Some(sector) = state.sectors.get_mut(&last) {
+            let mut longer = sector.to_vec();
+            longer.resize(usize::try_from(room).map_err(|_| broken_piece(len))?, 0);
+            *sector = longer.into();
+        }
+        state.len = len;
         Ok(())
     }
 }

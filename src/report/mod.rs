@@ -92,7 +92,8 @@ impl Verdict {
 pub struct TargetReport {
     /// As the user named it.
     pub path: String,
-    /// `raw`, `vhd-fixed`, `folder`; `None` when it could not be opened.
+    /// `raw`, `vhd-fixed`, `vhd-dynamic`, `vhd-differencing`, `vhdx-fixed`, `vhdx-dynamic`, `vhdx-differencing`,
+    /// `folder`; `None` when it could not be opened.
     pub container: Option<String>,
     /// Length of the virtual disk in bytes; `None` for a folder.
     pub size: Option<u64>,

@@ -694,6 +694,7 @@ pub fn identity() -> TargetIdentity {
         path: "/simulated/target".into(),
         container: "raw".into(),
         len: 0,
+        len_after: None,
         disk_id: None,
         kind: TargetKind::Image,
     }

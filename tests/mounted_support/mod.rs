@@ -52,6 +52,7 @@ pub fn header(root: &Path, dir: &LockedDir) -> OperationHeader {
             path: root.to_str().unwrap().into(),
             container: "folder".into(),
             len: 0,
+            len_after: None,
             disk_id: None,
             kind: TargetKind::Folder,
         },

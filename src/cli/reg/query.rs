@@ -4,13 +4,11 @@
 use serde::Serialize;
 
 use super::{Common, Place, Query};
-use crate::cli::HEALTHY;
 use crate::cli::output::{Output, warn};
-use crate::device::Access;
+use crate::cli::{HEALTHY, operation};
 use crate::edit::HexBytes;
 use crate::error::Result;
 use crate::hive::{Key, Value};
-use crate::target::Target;
 use crate::windows::value;
 
 #[derive(Serialize)]
@@ -55,7 +53,7 @@ impl ValueReport {
 }
 
 pub(super) fn run(common: &Common, query: &Query, output: &mut Output) -> anyhow::Result<u8> {
-    let target = Target::open(&query.target, Access::Read)?;
+    let target = operation::look(&query.target, None)?;
     let installation = target.installation(common.partition)?;
     let place = Place::find(&installation, &query.key)?;
     let file = installation.registry.required(place.hive)?;

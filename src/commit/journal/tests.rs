@@ -17,6 +17,7 @@ fn header() -> OperationHeader {
             path: "/disks/ä.raw".into(),
             container: "raw".into(),
             len: 4096,
+            len_after: None,
             disk_id: Some("01234567-89ab-cdef-0123-456789abcdef".into()),
             kind: TargetKind::Image,
         },

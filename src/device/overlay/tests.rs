@@ -98,11 +98,56 @@ fn a_base_that_fails_leaves_the_overlay_as_it_was() {
     base.flush().unwrap_err();
     overlay.write_at(500, &[2; 100]).unwrap_err();
     overlay.changes().unwrap_err();
-    assert_eq!(overlay.read().len(), 1);
+    assert_eq!(overlay.read().sectors.len(), 1);
     assert_eq!(
-        &overlay.read()[&0][..12],
+        &overlay.read().sectors[&0][..12],
         [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]
     );
+}
+
+#[test]
+fn past_the_end_of_its_base_it_holds_zeros_until_they_are_written() {
+    let base = base(1000, 512);
+    let before = base.contents();
+    let overlay = Overlay::new(base.clone());
+    // The last sector, short, is changed before and after the overlay grows.
+    overlay.write_at(990, &[0xff; 10]).unwrap();
+    overlay.set_length(3000).unwrap();
+    assert_eq!(overlay.len(), 3000);
+    overlay.write_at(1000, &[0xee; 24]).unwrap();
+    overlay.write_at(2995, &[0xdd; 5]).unwrap();
+    overlay.write_at(2995, &[0xdd; 6]).unwrap_err();
+    overlay.write_at(1600, &[0; 900]).unwrap();
+    let mut expected = before.clone();
+    expected.resize(3000, 0);
+    expected[990..1000].fill(0xff);
+    expected[1000..1024].fill(0xee);
+    expected[2995..].fill(0xdd);
+    assert_eq!(contents(&overlay), expected);
+    let changes = overlay.changes().unwrap();
+    let shape: Vec<_> = changes.iter().map(|c| (c.offset, c.after.len())).collect();
+    assert_eq!(shape, [(512, 512), (2560, 440)]);
+    assert_eq!(changes[0].before[..488], before[512..]);
+    assert_eq!(changes[0].before[488..], [0; 24]);
+    assert_eq!(changes[1].before, vec![0; 440]);
+    overlay.set_length(2999).unwrap_err();
+    assert_eq!(base.contents(), before);
+}
+
+#[test]
+fn growing_alone_is_a_change_and_needs_a_base_that_can_follow() {
+    let overlay = Overlay::new(base(1024, 512));
+    overlay.set_length(1024).unwrap();
+    assert!(overlay.is_unchanged());
+    overlay.set_length(1025).unwrap();
+    assert!(!overlay.is_unchanged() && overlay.changes().unwrap().is_empty());
+
+    let disk: Arc<dyn Device> = Arc::new(FaultDevice::new(vec![0; 4096], 512));
+    let overlay = Overlay::new(disk);
+    assert!(!overlay.is_resizable());
+    let error = overlay.set_length(8192).unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::Refused);
+    assert_eq!(overlay.len(), 4096);
 }
 
 proptest! {
