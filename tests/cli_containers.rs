@@ -390,3 +390,80 @@ fn a_disk_with_large_sectors_in_a_vhdx() {
     bench.ends(&["undo", "--yes"], &target, 0);
     assert_eq!(support::sha256(&target), original);
 }
+
+/// Repairs that leave the disk alone and make a new one.
+#[test]
+fn a_repair_goes_to_a_new_disk() {
+    for (fixture, file, full) in [
+        ("vhd-dynamic.vhd", "child.vhd", false),
+        ("vhd-broken.vhd", "child.vhd", false),
+        ("vhdx-dynamic.vhdx", "child.vhdx", false),
+        ("vhdx-dynamic.vhdx", "copy.vhdx", true),
+        ("vhdx-dynamic.vhdx", "copy.img", true),
+        ("vhd-dynamic.vhd", "copy.vhd", true),
+        ("vhd-broken.vhd", "copy.vhdx", true),
+        ("gpt-broken.raw", "copy.raw", false),
+        ("gpt-broken.raw", "copy.vhd", false),
+    ] {
+        let Some(bench) = Bench::new(fixture) else {
+            return;
+        };
+        let target = bench.target.clone();
+        let original = support::sha256(&target);
+        let new = bench.place(file);
+        let path = new.to_str().unwrap();
+        let mut arguments = REPAIR.to_vec();
+        arguments.extend(["--output", path]);
+        if full {
+            arguments.push("--full-copy");
+        }
+
+        // Nothing is made where nothing is done.
+        let mut dry = arguments.clone();
+        dry.extend(["--dry-run"]);
+        let shown = bench.ends(&dry, &target, 0);
+        assert!(shown.contains("was not made"), "{shown}");
+        let mut declined = arguments.clone();
+        declined.retain(|argument| *argument != "--yes");
+        bench.ends(&declined, &target, 3);
+        let mut healthy = arguments.clone();
+        healthy[2] = "rdp-enable";
+        healthy[4] = "rdp-enable";
+        bench.ends(&healthy, &target, 0);
+        assert!(!new.exists(), "{file} of {fixture}");
+
+        let shown = bench.ends(&arguments, &target, 0);
+        let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("is untouched"), "{shown}");
+        assert_eq!(support::sha256(&target), original, "{fixture}");
+        assert!(!bench.place(&format!("{fixture}.coldfix")).exists());
+        let child = file.starts_with("child");
+        let raw = match (child, file.rsplit_once('.').unwrap().1) {
+            (_, "raw" | "img") => new.clone(),
+            // libvhdi misreads the bitmaps of VHDX children.
+            (true, "vhdx") => {
+                let raw = bench.place("raw");
+                let mut read = Command::new(foreign::python("pyvhdi"));
+                read.arg(support::root().join("tests/support/read_vhd.py"));
+                support::run(read.arg("--dissect").arg(&raw).arg(&new));
+                raw
+            }
+            (true, _) => bench.raw(&[&new, &target]),
+            (false, _) => bench.raw(&[&new]),
+        };
+        assert_eq!(bench.values(&raw), REPAIRED, "{file} of {fixture}");
+        if file == "copy.vhdx" {
+            qemu_check(&new);
+        }
+
+        // What is there is not overwritten; what was made is a disk like others.
+        let made = support::sha256(&new);
+        bench.ends(&arguments, &target, 3);
+        assert_eq!(support::sha256(&new), made);
+        bench.ends(&["undo", "--yes"], &new, 0);
+        assert_ne!(support::sha256(&new), made);
+        let shown = bench.ends(&["undo", "--yes", "--output", path], &new, 3);
+        assert!(shown.contains("--output"), "{shown}");
+        assert_eq!(support::sha256(&target), original, "{fixture}");
+    }
+}

@@ -175,8 +175,8 @@ impl Walk {
                         .collect();
                     for old in moved {
                         let content = self.model.remove(&old).unwrap();
-                        self.model
-                            .insert(format!("{to}{}", &old[path.len()..]), content);
+                        let rest = old.strip_prefix(path.as_str()).unwrap();
+                        self.model.insert(format!("{to}{rest}"), content);
                     }
                 }
             }
@@ -207,7 +207,7 @@ impl Walk {
             String::from_utf8(run("fls", &["-r", "-p", file.path().to_str().unwrap()])).unwrap();
         let listed = text
             .lines()
-            .filter_map(|line| line.split_once(":\t").map(|(head, path)| (head, path)))
+            .filter_map(|line| line.split_once(":\t"))
             .filter(|(head, path)| !head.contains('*') && path.starts_with("random"));
         let mut listed: Vec<String> = listed.map(|(_, path)| path.to_owned()).collect();
         listed.sort();

@@ -80,6 +80,13 @@ struct Writing {
     /// user's state folder
     #[arg(long, value_name = "DIR")]
     journal_dir: Option<PathBuf>,
+    /// Leave TARGET untouched and make a new disk at FILE that holds the change: a differencing child (.vhd, .vhdx) of
+    /// a VHD or VHDX; of a raw disk a full copy
+    #[arg(long, value_name = "FILE", id = "new_disk")]
+    output: Option<PathBuf>,
+    /// With --output: a whole copy (.vhdx, .vhd, .raw) instead of a child
+    #[arg(long, requires = "new_disk")]
+    full_copy: bool,
     /// Where changes of files and folders still wait in the volume's journal ($LogFile): throw them away, close the
     /// journal, and mark the volume dirty so that Windows checks it when it starts. Files can be lost by that; let
     /// Windows finish its work instead wherever it can

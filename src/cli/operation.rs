@@ -8,9 +8,11 @@ use super::clock::Now;
 use super::output::{Output, write_file};
 use super::{Common, HEALTHY, Writing};
 use crate::commit::{
-    self, JournalDir, LockedDir, OperationHeader, Outcome, Status, TargetIdentity, TargetKind,
+    self, JournalDir, LockedDir, NewFile, OperationHeader, Outcome, Status, TargetIdentity,
+    TargetKind,
 };
 use crate::container;
+use crate::container::child::Fresh;
 use crate::device::Access;
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result, ResultExt};
@@ -32,6 +34,11 @@ pub(super) struct Session {
     /// has nothing to write leaves no folder behind.
     locked: Option<LockedDir>,
     writing: Writing,
+    /// The new disk that holds the change, in place of the one that was named; gone again unless something is
+    /// committed to it.
+    made: Option<NewFile>,
+    /// What the user should know of how the target was opened.
+    opening: Vec<String>,
 }
 
 /// What a command made of the session.
@@ -52,6 +59,9 @@ impl Session {
             ));
         }
         let now = Now::read();
+        if let (Some(file), false) = (&writing.output, writing.dry_run) {
+            return Session::open_new(common, writing, path, file, now);
+        }
         if writing.dry_run {
             let target = look(path, writing.journal_dir.as_deref())?;
             let dir = journal_dir(writing.journal_dir.as_deref(), &target);
@@ -67,6 +77,8 @@ impl Session {
                 dir,
                 locked: None,
                 writing: writing.clone(),
+                made: None,
+                opening: Vec::new(),
             });
         }
         let mut target = match Target::open(path, Access::Write) {
@@ -94,7 +106,38 @@ impl Session {
             dir,
             locked,
             writing: writing.clone(),
+            made: None,
+            opening: Vec::new(),
         })
+    }
+
+    /// Makes the disk that `--output` names, and opens that.
+    fn open_new(
+        common: &Common,
+        writing: &Writing,
+        path: &Path,
+        file: &Path,
+        now: Now,
+    ) -> Result<Session> {
+        let seconds = u64::try_from(now.timestamp().as_second()).unwrap_or(0);
+        let fresh = Fresh {
+            ids: std::array::from_fn(|_| uuid::Uuid::new_v4()),
+            now: seconds,
+        };
+        let source = look(path, writing.journal_dir.as_deref())?;
+        let (made, what) = source.make_output(file, writing.full_copy, &fresh)?;
+        drop(source);
+        let writing = Writing {
+            output: None,
+            full_copy: false,
+            ..writing.clone()
+        };
+        let mut session = Session::open(common, &writing, file)?;
+        session.made = Some(made);
+        session
+            .opening
+            .push(format!("{what}; {} is untouched", path.display()));
+        Ok(session)
     }
 
     /// Applies edits to the installation in memory, and checks that the volume may be written.
@@ -130,6 +173,7 @@ impl Session {
                 operation: None,
             });
         }
+        report.notes.append(&mut self.opening);
         report.notes.extend(replays(installation, steps));
         report.notes.extend(growth(installation, steps)?);
         plan::store(installation, steps, self.now.filetime())?;
@@ -151,6 +195,11 @@ impl Session {
         }
         if self.writing.dry_run {
             report.notes.push("dry run: nothing was written".to_owned());
+            if let Some(file) = &self.writing.output {
+                report
+                    .notes
+                    .push(format!("{} was not made", file.display()));
+            }
             return Ok(Done {
                 code: HEALTHY,
                 operation: Some(operation),
@@ -170,6 +219,9 @@ impl Session {
         };
         let locked = &*self.locked.insert(locked);
         let committed = commit::commit(locked, header, &changes, sink.as_mut(), &mut |_| {})?;
+        if let Some(made) = self.made.take() {
+            made.keep();
+        }
         operation.id = Some(committed.id);
         operation.ranges = committed.ranges;
         operation.bytes = committed.bytes;

@@ -30,6 +30,13 @@ pub(super) fn run(
     arguments: &Arguments,
     output: &mut Output,
 ) -> anyhow::Result<u8> {
+    if arguments.writing.output.is_some() {
+        return Err(Error::refused(
+            "undo takes an operation back where it was done, not in a new disk",
+            "leave --output out; or throw the new disk away and keep the one that it was made of",
+        )
+        .into());
+    }
     let mut session = Session::open(common, &arguments.writing, &arguments.target)?;
     let entry = choose(&session, arguments.id.as_deref())?;
     if arguments.revert {

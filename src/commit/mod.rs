@@ -30,6 +30,7 @@ mod compare;
 mod directory;
 mod folder;
 pub mod journal;
+mod new_file;
 mod operations;
 mod pieces;
 mod recover;
@@ -39,6 +40,7 @@ mod undo;
 
 pub use directory::{DamagedJournal, Entry, JournalDir, Listing, LockedDir, Status};
 pub use folder::FolderTarget;
+pub use new_file::{NewFile, Sink};
 pub use recover::{Outcome, Recovery, recover};
 pub use store::{HostFolder, Store};
 pub use target::{DeviceTarget, FileIdentity, Target, TargetFile};
