@@ -2,7 +2,7 @@
 //! The target, opened from the bottom: host file, container, partitions, volumes, installations.
 //!
 //! ```text
-//!   image or block device -> [Overlay] -> container -> partitions -> NTFS volumes
+//!   image or block device -> [Overlay] -> container -> partitions -> NTFS and FAT volumes
 //!   folder                -> mounted folder, which collects its own changes
 //! ```
 //!
@@ -20,6 +20,7 @@ use crate::device::{self, Access, ChangeSet, Patch, SharedDevice};
 use crate::error::{Error, Result, ResultExt};
 use crate::partition::{self, Content, Partition, Scheme, Table};
 use crate::volume::Volume;
+use crate::volume::fat::FatVolume;
 use crate::volume::mounted::MountedFolder;
 use crate::volume::ntfs::NtfsVolume;
 use crate::windows::{self, Installation};
@@ -43,8 +44,16 @@ pub struct Disk {
 pub struct Opened {
     /// The partition; `None` for a mounted folder.
     pub partition: Option<Partition>,
-    /// The volume, or why it cannot be opened. `None` for partitions without NTFS.
+    /// The volume, or why it cannot be opened. `None` for partitions with neither NTFS nor FAT.
     pub volume: Option<Result<Arc<dyn Volume>>>,
+}
+
+impl Opened {
+    /// Windows does not run from FAT, and FAT has no permissions: such a volume is asked for its boot store only.
+    fn is_fat(&self) -> bool {
+        let partition = self.partition.as_ref();
+        partition.is_some_and(|partition| partition.content == Content::Fat)
+    }
 }
 
 /// A target, opened.
@@ -175,7 +184,7 @@ impl Target {
     /// The Windows installations, and the volumes' errors that may hide one.
     pub fn installations(&self) -> Result<Vec<Installation>> {
         let mut found = Vec::new();
-        for opened in &self.volumes {
+        for opened in self.volumes.iter().filter(|opened| !opened.is_fat()) {
             if let Some(Ok(volume)) = &opened.volume {
                 let number = opened.partition.as_ref().map(|partition| partition.number);
                 found.extend(windows::find(volume, number)?);
@@ -226,7 +235,8 @@ impl Target {
         if !found.is_empty() {
             return self.installation(wanted);
         }
-        let mut volumes = self.volumes.iter().filter_map(|opened| {
+        let volumes = self.volumes.iter().filter(|opened| !opened.is_fat());
+        let mut volumes = volumes.filter_map(|opened| {
             let number = opened.partition.as_ref().map(|partition| partition.number);
             let volume = opened.volume.as_ref()?.as_ref().ok()?;
             (wanted.is_none() || number == wanted).then_some((number, volume))
@@ -245,7 +255,7 @@ impl Target {
 
     /// Why there is no installation: a volume that could not be opened explains it best.
     fn no_installation(&self, wanted: Option<u32>) -> Error {
-        for opened in &self.volumes {
+        for opened in self.volumes.iter().filter(|opened| !opened.is_fat()) {
             let number = opened.partition.as_ref().map(|partition| partition.number);
             if wanted.is_some() && number != wanted {
                 continue;
@@ -347,6 +357,12 @@ fn open_volume(partition: &Partition, disk: &SharedDevice) -> Option<Result<Arc<
             partition
                 .open(disk)
                 .and_then(NtfsVolume::open)
+                .map(|volume| Arc::new(volume) as Arc<dyn Volume>),
+        ),
+        Content::Fat => Some(
+            partition
+                .open(disk)
+                .and_then(FatVolume::open)
                 .map(|volume| Arc::new(volume) as Arc<dyn Volume>),
         ),
         Content::BitLocker => Some(Err(Error::refused(
