@@ -21,10 +21,7 @@ use std::fmt;
 use uuid::{Uuid, uuid};
 
 /// The number of an element.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElementType(pub u32);
 
 /// In which form an element's bytes are.
@@ -143,10 +140,7 @@ pub mod element {
 }
 
 /// The type of an object: its key `Description`, value `Type`.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectType(pub u32);
 
 impl ObjectType {
@@ -327,3 +321,26 @@ pub fn parse_guid(text: &str) -> Option<Uuid> {
         .then(|| Uuid::try_parse(inner).ok())
         .flatten()
 }
+
+/// Both numbers are eight hexadecimal digits in JSON too.
+macro_rules! as_text {
+    ($type:ident) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let number = ElementType::parse(&text);
+                let number = number.map(|number| $type(number.0));
+                number.ok_or_else(|| serde::de::Error::custom("expected hexadecimal digits"))
+            }
+        }
+    };
+}
+
+as_text!(ElementType);
+as_text!(ObjectType);

@@ -12,10 +12,10 @@ use crate::commit::{
 };
 use crate::container;
 use crate::device::Access;
-use crate::edit::{Edit, HiveName};
+use crate::edit::Edit;
 use crate::error::{Error, Result, ResultExt};
 use crate::hive::log::State;
-use crate::plan::{self, Plan, Step};
+use crate::plan::{self, Plan, Step, Touched};
 use crate::report::{EditReport, OperationReport, Report, text};
 use crate::target::Target;
 use crate::verify;
@@ -53,7 +53,7 @@ impl Session {
         }
         let now = Now::read();
         if writing.dry_run {
-            let target = Target::open(path, Access::Read)?;
+            let target = common.target(path, Access::Read)?;
             let dir = journal_dir(writing.journal_dir.as_deref(), &target);
             if let Some(note) = interrupted(&dir, &target.identity())? {
                 return Err(Error::refused(
@@ -69,7 +69,7 @@ impl Session {
                 writing: writing.clone(),
             });
         }
-        let mut target = Target::open(path, Access::Write)?;
+        let mut target = common.target(path, Access::Write)?;
         if let Some(disk) = &target.disk {
             container::check_no_children(path, &disk.host)?;
         }
@@ -79,7 +79,7 @@ impl Session {
             if settle(&locked, &target)? {
                 // What was read before may be what the interrupted run left.
                 drop(target);
-                target = Target::open(path, Access::Write)?;
+                target = common.target(path, Access::Write)?;
             }
             Some(locked)
         } else {
@@ -102,12 +102,28 @@ impl Session {
     ) -> Result<Vec<Step>> {
         if self.writing.discard_journal {
             installation.volume.discard_journal()?;
+            self.discard_beside(installation, edits)?;
         }
         installation
             .volume
             .check_writable()
             .context(|| installation.describe())?;
         plan::apply(installation, edits, self.now.filetime())
+    }
+
+    /// Agrees to the same for the volumes of boot configuration stores that are changed.
+    fn discard_beside(&self, installation: &Installation, edits: &[(Edit, String)]) -> Result<()> {
+        let mut done = vec![installation.partition];
+        for place in edits.iter().filter_map(|(edit, _)| edit.store()) {
+            let store = installation.boot.store(place)?;
+            // FAT has no journal.
+            let has_journal = store.volume.state().journal.is_some();
+            if has_journal && !done.contains(&place.partition) {
+                store.volume.discard_journal()?;
+                done.push(place.partition);
+            }
+        }
+        Ok(())
     }
 
     /// Stores the steps, verifies them, shows them, asks, and commits.
@@ -127,10 +143,16 @@ impl Session {
                 operation: None,
             });
         }
-        report.notes.extend(replays(installation, steps));
-        report.notes.extend(growth(installation, steps)?);
+        let touched = plan::touched(installation, steps)?;
+        report.notes.extend(replays(&touched));
+        report.notes.extend(growth(&touched)?);
         plan::store(installation, steps, self.now.filetime())?;
         report.notes.extend(installation.volume.notes());
+        for touched in plan::touched(installation, steps)? {
+            if touched.is_store && touched.partition != installation.partition {
+                report.notes.extend(touched.volume.notes());
+            }
+        }
         let changes = self.target.changes()?;
         verify::verify(&self.target, installation, steps)?;
         let (ranges, bytes) = changes.totals();
@@ -312,19 +334,15 @@ fn quoted(path: &Path) -> String {
 }
 
 /// What must be allocated: hives that no longer fit into their clusters.
-fn growth(installation: &Installation, steps: &[Step]) -> Result<Vec<String>> {
+fn growth(touched: &[Touched<'_>]) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    for name in HiveName::ALL {
-        if !steps.iter().any(|step| step.edit.hive() == Some(name)) {
-            continue;
-        }
-        let file = installation.registry.required(name)?;
+    for Touched { file, volume, .. } in touched {
         let needed = file.hive.bytes().len() as u64;
-        let capacity = installation.volume.capacity(&file.path)?;
+        let capacity = volume.capacity(&file.path)?;
         if needed > capacity {
             notes.push(format!(
                 "{} grows past its clusters, from {capacity} to {needed} bytes: clusters are allocated to it",
-                name.file_name()
+                file.file_name()
             ));
         }
     }
@@ -332,16 +350,14 @@ fn growth(installation: &Installation, steps: &[Step]) -> Result<Vec<String>> {
 }
 
 /// What is written besides the edits: hives that were not closed cleanly are written as replayed.
-fn replays(installation: &Installation, steps: &[Step]) -> Vec<String> {
-    HiveName::ALL
-        .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
-        .filter_map(|name| installation.registry.hive(name).ok().flatten())
-        .filter(|file| file.state == State::Replayed)
-        .map(|file| {
+fn replays(touched: &[Touched<'_>]) -> Vec<String> {
+    touched
+        .iter()
+        .filter(|touched| touched.file.state == State::Replayed)
+        .map(|touched| {
             format!(
                 "{} was not closed cleanly: the hive with its logs replayed is written, and the logs are emptied",
-                file.name.file_name()
+                touched.file.file_name()
             )
         })
         .collect()

@@ -130,7 +130,7 @@ fn still_as_set(
     Ok((!groups.is_empty()).then_some(Edit::SetSecurity { groups }))
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     TakeBack,
     AlreadyBack,
     LeaveAlone(String),
@@ -138,6 +138,11 @@ enum Verdict {
 
 fn judge(installation: &Installation, step: &Step) -> Verdict {
     let registry = &installation.registry;
+    if matches!(step.edit, Edit::Boot(_)) && step.inverse.is_empty() {
+        return Verdict::LeaveAlone(
+            "the deleted object held more than elements, which no edit makes again".to_owned(),
+        );
+    }
     if step.inverse.is_empty() {
         return Verdict::LeaveAlone(
             "the deleted key held too much, or a name that is no text, to be kept as edits"
@@ -190,6 +195,7 @@ fn judge(installation: &Installation, step: &Step) -> Verdict {
                 ),
             }
         }
+        Edit::Boot(edit) => super::boot::judge(&installation.boot, edit, &step.inverse),
         // Judged path by path, see `still_as_set`.
         Edit::SetSecurity { .. } => Verdict::LeaveAlone("it has no old permissions".to_owned()),
     }
