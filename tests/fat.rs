@@ -6,7 +6,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::string_slice
+    clippy::string_slice,
+    clippy::cast_possible_truncation
 )]
 
 mod support;
@@ -15,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coldfix::device::SharedDevice;
 use coldfix::device::memory::MemoryDevice;
+use coldfix::device::{Device as _, SharedDevice};
 use coldfix::error::Kind;
 use coldfix::volume::Volume;
 use coldfix::volume::fat::FatVolume;
@@ -491,12 +492,16 @@ fn boot_sectors_with_impossible_numbers_are_refused() {
             let mut bytes = whole.clone();
             bytes[place..place + value.len()].copy_from_slice(&value);
             let device = Arc::new(MemoryDevice::new(bytes));
-            if let Ok(volume) = FatVolume::open(device as SharedDevice) {
-                // A number that could be: then what it leads to must not be walked for ever.
-                let _ = volume.tree("");
-                let _ = volume.second_reader_agrees(STORE, &content(99, 45_056));
-            } else {
-                continue;
+            // On the largest one these could be: what they lead to is then walked, and comes to an end.
+            let possible =
+                made.file_system == "fat32" && [14, 19].contains(&place) && value[0] == 0xff;
+            match FatVolume::open(device as SharedDevice) {
+                Err(error) => assert_eq!(error.kind(), Kind::Damaged, "{} {place}", made.name),
+                Ok(volume) => {
+                    assert!(possible, "{} {place} {value:?}", made.name);
+                    let _ = volume.tree("");
+                    let _ = volume.second_reader_agrees(STORE, &content(99, 45_056));
+                }
             }
         }
         for cut in [0, 100, 511, 512, 513, 4096, 40_000] {
@@ -528,7 +533,8 @@ fn flipped_bytes_do_no_harm() {
         let area = whole.len().min(300_000) as u64;
         let started = Instant::now();
         let mut opened = 0;
-        for round in 0..200 {
+        let rounds = std::env::var("COLDFIX_ROUNDS").map_or(200, |rounds| rounds.parse().unwrap());
+        for round in 0..rounds {
             let mut undo = Vec::new();
             for _ in 0..1 + round % 20 {
                 let place = match round % 3 {
@@ -536,7 +542,6 @@ fn flipped_bytes_do_no_harm() {
                     _ => random() % area,
                 };
                 let mut old = [0];
-                use coldfix::device::Device as _;
                 device.read_at(place, &mut old).unwrap();
                 undo.push((place, old));
                 device.write_at(place, &[random() as u8]).unwrap();
@@ -549,12 +554,12 @@ fn flipped_bytes_do_no_harm() {
                 }
                 let _ = volume.capacity(STORE);
             }
-            use coldfix::device::Device as _;
             for (place, old) in undo.iter().rev() {
                 device.write_at(*place, old).unwrap();
             }
         }
         assert!(opened > 20, "{}: only {opened} opened", made.name);
-        assert!(started.elapsed() < Duration::from_secs(60), "{}", made.name);
+        let limit = Duration::from_secs(60).max(Duration::from_millis(200) * rounds as u32);
+        assert!(started.elapsed() < limit, "{}", made.name);
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Names, spellings, identifiers, inheritance and hostile bytes. Real stores: `tests/bcd_real.rs`.
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 
 use std::collections::HashSet;
 

@@ -177,8 +177,7 @@ fn run_enum(common: &Common, wanted: &Enum, output: &mut Output) -> anyhow::Resu
             number: &|id| boot.number(id),
         };
         let objects = content.select(&selection);
-        let mut judgement =
-            boot.judge(store, installation.partition, &installation.directory)?;
+        let mut judgement = boot.judge(store, installation.partition, &installation.directory)?;
         if installation.directory.is_empty() {
             // There is nothing that a loader could be compared with.
             judgement.loader = None;

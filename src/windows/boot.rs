@@ -65,7 +65,7 @@ impl BootStore {
         volume: &Arc<dyn Volume>,
         unreached: Option<String>,
     ) -> Option<BootStore> {
-        let file = match HiveFile::open(volume.as_ref(), &place.path) {
+        let file = match open(volume.as_ref(), &place.path) {
             Ok(None) => return None,
             Ok(Some(file)) => Ok(file),
             Err(error) => Err(error),
@@ -102,7 +102,7 @@ impl BootStore {
         match &self.file {
             Ok(file) => Store::read(&file.hive).map_err(|error| error.context(place())),
             // Read again, because the stored error is not ours to give away.
-            Err(_) => match HiveFile::open(self.volume.as_ref(), &self.path) {
+            Err(_) => match open(self.volume.as_ref(), &self.path) {
                 Err(error) => Err(error.context(place())),
                 Ok(_) => Err(Error::refused(
                     format!("{} changed while it was being read", self.place),
@@ -153,8 +153,6 @@ pub struct Boot {
     /// What the store's devices are compared with: each partition's identity, and its number.
     ids: Vec<(PartitionId, u32)>,
     stores: OnceCell<Vec<BootStore>>,
-    /// The one store that was named.
-    given: Option<StorePlace>,
 }
 
 impl Boot {
@@ -198,7 +196,6 @@ impl Boot {
 
     /// Leaves only this store.
     pub fn set_given(&mut self, store: BootStore) {
-        self.given = Some(store.place.clone());
         self.stores = OnceCell::from(vec![store]);
     }
 
@@ -394,9 +391,8 @@ impl Boot {
         for store in self.stores() {
             match self.judge(store, partition, directory) {
                 Ok(judgement) => {
-                    let reached = store.unreached.is_none();
                     told.push(describe(store, &judgement));
-                    if judgement.loader.is_some() && (reached || self.given.is_some()) {
+                    if judgement.loader.is_some() && store.unreached.is_none() {
                         found.push((store, judgement));
                     }
                 }
@@ -450,6 +446,22 @@ impl Boot {
             true => "none".to_owned(),
             false => places.join(", "),
         }
+    }
+}
+
+/// The store's file with its logs; `None` when there is no such file.
+fn open(volume: &dyn Volume, path: &str) -> Result<Option<HiveFile>> {
+    /// Ours. Stores have some tens of KiB.
+    const LARGEST: u64 = 64 << 20;
+    match volume.entry(path)? {
+        Some(entry) if entry.len > LARGEST => Err(Error::unsupported(
+            format!(
+                "{path} is {} bytes long, far more than a boot configuration store",
+                entry.len
+            ),
+            "check that the path names the file you mean",
+        )),
+        _ => HiveFile::open(volume, path),
     }
 }
 

@@ -223,7 +223,7 @@ impl Volume for FatVolume {
             return Ok(0);
         }
         let mut table = Table::new(self.device.as_ref(), &self.geometry);
-        let chain = table.chain(record.first_cluster, usize::MAX)?;
+        let chain = table.file_chain(record.first_cluster)?;
         let clusters = u64::try_from(chain.len()).unwrap_or(u64::MAX);
         Ok(clusters.saturating_mul(u64::from(self.geometry.cluster_size)))
     }

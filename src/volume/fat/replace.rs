@@ -38,7 +38,7 @@ impl FatVolume {
         let mut table = Table::new(self.device.as_ref(), geometry);
         let mut chain = match record.first_cluster {
             0 => Vec::new(),
-            first => table.chain(first, usize::MAX)?,
+            first => table.file_chain(first)?,
         };
         let had = chain.len();
         if needed != had {

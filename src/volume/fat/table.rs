@@ -171,6 +171,23 @@ impl<'v> Table<'v> {
         Ok(chain)
     }
 
+    /// The whole chain of a file, which has at most as many clusters as its length of 32 bits can need.
+    pub(super) fn file_chain(&mut self, first: u32) -> Result<Vec<u32>> {
+        let size = u64::from(self.geometry.cluster_size);
+        let most = (1_u64 << 32).div_ceil(size);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let chain = self.chain(first, most.saturating_add(1))?;
+        if chain.len() > most {
+            return Err(Error::damaged(
+                format!("chain of clusters from {first}"),
+                self.geometry.tables.first().copied().unwrap_or_default(),
+                format!("at most {most} clusters, for 4 GiB"),
+                "more",
+            ));
+        }
+        Ok(chain)
+    }
+
     /// `count` free clusters, looked for from `from` on and then from the start; fewer when there are no more.
     pub(super) fn find_free(&mut self, from: u32, count: usize) -> Result<Vec<u32>> {
         let end = self.geometry.clusters.saturating_add(2);
