@@ -257,6 +257,103 @@ fn a_real_store_on_its_own_disk() {
     assert_eq!(support::sha256(&disk), original);
 }
 
+/// A live store has no slack: a long text makes its file grow on the ESP. Its log of an earlier time must not come back
+/// over the edit.
+#[test]
+fn a_real_store_grows_and_its_old_log_is_emptied() {
+    let (Some(real), Some(log)) = (
+        support::data("bcd/esp-w10-multiboot"),
+        support::data("bcd/esp-w10-multiboot.LOG"),
+    ) else {
+        return;
+    };
+    if !tools() {
+        return;
+    }
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+        return;
+    };
+    mcopy(&[real.to_str().unwrap(), &format!("::/{ESP_STORE}")], &disk);
+    let log_name = format!("::/{ESP_STORE}.LOG");
+    mcopy(&[log.to_str().unwrap(), &log_name], &disk);
+    support::run(support::program("sgdisk").args([
+        "-U",
+        "5541e87d-91a5-4f2b-ad43-a0345c199e9b",
+        "-u",
+        "1:1c6ab89c-bcbf-4abe-8593-618e4d2f5811",
+        "-u",
+        "3:9d4a7cb0-ab9d-4d71-961f-50f1d9c9252f",
+        disk.to_str().unwrap(),
+    ]));
+    let text = ends(&coldfix(state.path(), &["inspect"], &disk), 0);
+    let line = r"Boot     \EFI\Microsoft\Boot\BCD on partition 1: starts Windows on partition 3";
+    assert!(text.contains(line), "{text}");
+    let original = support::sha256(&disk);
+    let before = dump(&extract(&disk, folder.path(), true));
+    let long = "x".repeat(6000);
+    let set = ["bcd", "set", "{default}", "description", &long, "--yes"];
+    let text = ends(&coldfix(state.path(), &set, &disk), 0);
+    assert!(text.contains("BCD grows past its clusters"), "{text}");
+    let file = extract(&disk, folder.path(), true);
+    assert!(std::fs::metadata(&file).unwrap().len() > 45_056);
+    let found = changed(&before, &dump(&file));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("{e018a2d0-b134-11ea-95b2-81f0ac71b75b} 12000004: 78007800"),
+        "{found:?}"
+    );
+    let emptied = folder.path().join("log");
+    mcopy(&[&log_name, emptied.to_str().unwrap()], &disk);
+    let emptied = std::fs::read(emptied).unwrap();
+    assert_eq!(emptied.len(), 65_536);
+    assert!(emptied[..1024].iter().all(|byte| *byte == 0));
+    ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
+    assert_eq!(support::sha256(&disk), original);
+}
+
+/// The volume alone, and a disk whose Windows cannot be opened: the store is enough.
+#[test]
+fn a_store_without_a_windows_is_changed_too() {
+    if !tools() {
+        return;
+    }
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+        return;
+    };
+    let esp = volume(&disk, folder.path());
+    let original = support::sha256(&esp);
+    let set = ["bcd", "set", "{bootmgr}", "timeout", "5", "--yes"];
+    ends(&coldfix(state.path(), &set, &esp), 0);
+    let text = ends(
+        &coldfix(state.path(), &["bcd", "enum", "{bootmgr}"], &esp),
+        0,
+    );
+    assert!(text.contains("timeout                 5"), "{text}");
+    ends(&coldfix(state.path(), &["undo", "--yes"], &esp), 0);
+    assert_eq!(support::sha256(&esp), original);
+    ends(&coldfix(state.path(), &["diagnose"], &esp), 2);
+
+    // BitLocker on the Windows partition: warned of, and not in the way.
+    let mut bytes = std::fs::read(&disk).unwrap();
+    let windows = 36 * usize::try_from(MIB).unwrap();
+    bytes[windows + 3..windows + 11].copy_from_slice(b"-FVE-FS-");
+    std::fs::write(&disk, bytes).unwrap();
+    let before = dump(&extract(&disk, folder.path(), true));
+    let text = ends(&coldfix(state.path(), &set, &disk), 0);
+    assert!(text.contains("encrypted with BitLocker"), "{text}");
+    let after = dump(&extract(&disk, folder.path(), true));
+    assert_eq!(
+        changed(&before, &after),
+        [format!("{MANAGER} 25000004: 0500000000000000")]
+    );
+    let revert = ["undo", "--revert", "--yes"];
+    ends(&coldfix(state.path(), &revert, &disk), 0);
+    let reverted = dump(&extract(&disk, folder.path(), true));
+    assert_eq!(changed(&before, &reverted), [""; 0]);
+}
+
 #[test]
 fn bcd_set_and_delete_do_what_bcdedit_does() {
     if !tools() {

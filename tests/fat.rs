@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coldfix::device::memory::MemoryDevice;
+use coldfix::device::overlay::Overlay;
 use coldfix::device::{Device as _, SharedDevice};
 use coldfix::error::Kind;
 use coldfix::volume::Volume;
@@ -530,6 +531,7 @@ fn flipped_bytes_do_no_harm() {
             state
         };
         // The boot sector, the tables and the first clusters, where the folders are.
+        let longer = content(7, 60_000);
         let area = whole.len().min(300_000) as u64;
         let started = Instant::now();
         let mut opened = 0;
@@ -546,13 +548,19 @@ fn flipped_bytes_do_no_harm() {
                 undo.push((place, old));
                 device.write_at(place, &[random() as u8]).unwrap();
             }
-            if let Ok(volume) = FatVolume::open(Arc::clone(&device) as SharedDevice) {
+            // What is written is dropped with the overlay.
+            let overlay = Arc::new(Overlay::new(Arc::clone(&device) as SharedDevice));
+            if let Ok(volume) = FatVolume::open(overlay as SharedDevice) {
                 opened += 1;
                 let _ = volume.tree("");
                 if let Ok(found) = volume.read(STORE, 1 << 20) {
                     let _ = volume.second_reader_agrees(STORE, &found);
                 }
                 let _ = volume.capacity(STORE);
+                let _ = volume.replace(STORE, &longer);
+                if let Ok(found) = volume.read(STORE, 1 << 20) {
+                    let _ = volume.second_reader_agrees(STORE, &found);
+                }
             }
             for (place, old) in undo.iter().rev() {
                 device.write_at(*place, old).unwrap();
