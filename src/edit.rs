@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A logical change to the registry or to files of an installation, as data.
+//! A logical change to the registry, to files or to the boot configuration of an installation, as data.
 //!
 //! Checks propose edits, `.reg` files are read into edits, plans list them and journals keep them. Nothing
 //! here does anything: [`crate::plan`] alone applies them.
@@ -7,6 +7,11 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::bcd::elements::shown_name;
+use crate::bcd::format::{braced, well_known};
+use crate::bcd::{ElementType, ObjectType};
 
 /// A hive file of a Windows installation, named after its file in `System32\config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,6 +195,99 @@ pub enum Edit {
         /// The new name.
         name: String,
     },
+    /// Change a boot configuration (BCD) store.
+    Boot(BootEdit),
+}
+
+/// Where a boot configuration store lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StorePlace {
+    /// The partition; `None` in a mounted folder.
+    pub partition: Option<u32>,
+    /// Path from the volume's root, parts separated by `/`.
+    pub path: String,
+}
+
+/// `\EFI\Microsoft\Boot\BCD on partition 1`.
+impl std::fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&windows_path(self.path.trim_start_matches('/')))?;
+        match self.partition {
+            Some(number) => write!(f, " on partition {number}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A change of one object of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootEdit {
+    /// Which store.
+    pub store: StorePlace,
+    /// Which object.
+    pub object: Uuid,
+    /// What is done to it.
+    #[serde(flatten)]
+    pub change: BootChange,
+}
+
+/// What is done to an object of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum BootChange {
+    /// Set an element.
+    SetElement {
+        /// The object's type, which decides what the element means.
+        object_type: ObjectType,
+        /// Which element.
+        element: ElementType,
+        /// The registry type number.
+        #[serde(rename = "type")]
+        kind: u32,
+        /// The bytes, as the store keeps them.
+        data: HexBytes,
+    },
+    /// Delete an element.
+    DeleteElement {
+        /// The object's type, which decides what the element means.
+        object_type: ObjectType,
+        /// Which element.
+        element: ElementType,
+    },
+    /// Make the object, without elements.
+    CreateObject {
+        /// Its type.
+        object_type: ObjectType,
+    },
+    /// Delete the object with all its elements.
+    DeleteObject,
+}
+
+impl BootEdit {
+    /// The object by its name where it has one, else its GUID.
+    pub fn object_name(&self) -> String {
+        well_known(self.object).map_or_else(
+            || braced(self.object),
+            |known| format!("{{{}}}", known.name),
+        )
+    }
+
+    /// `{bootmgr} bootems`, or the object alone.
+    fn what(&self) -> String {
+        let object = self.object_name();
+        match &self.change {
+            BootChange::SetElement {
+                object_type,
+                element,
+                ..
+            }
+            | BootChange::DeleteElement {
+                object_type,
+                element,
+            } => format!("{object} {}", shown_name(*object_type, *element)),
+            BootChange::CreateObject { .. } | BootChange::DeleteObject => object,
+        }
+    }
 }
 
 /// Files and folders that get the same security descriptor.
@@ -263,13 +361,21 @@ impl Edit {
             | Edit::DeleteKey { hive, key }
             | Edit::SetValue { hive, key, .. }
             | Edit::DeleteValue { hive, key, .. } => Some((*hive, key)),
-            Edit::SetSecurity { .. } | Edit::Rename { .. } => None,
+            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => None,
         }
     }
 
     /// Which hive it changes; `None` when it changes files.
     pub fn hive(&self) -> Option<HiveName> {
         self.registry_key().map(|(hive, _)| hive)
+    }
+
+    /// Which boot configuration store it changes; `None` when it changes something else.
+    pub fn store(&self) -> Option<&StorePlace> {
+        match self {
+            Edit::Boot(edit) => Some(&edit.store),
+            _ => None,
+        }
     }
 
     /// The place it changes, as a person reads it: `HKEY_LOCAL_MACHINE\SYSTEM\...\Enabled`,
@@ -285,6 +391,7 @@ impl Edit {
                 format!(r"{}\{name}", hive.full_path(key))
             }
             Edit::Rename { path, .. } => windows_path(path),
+            Edit::Boot(edit) => format!("{}: {}", edit.store, edit.what()),
             Edit::SetSecurity { groups } => {
                 let mut paths = groups.iter().flat_map(|group| &group.paths);
                 let first = paths.next().map_or("", String::as_str);
@@ -364,6 +471,35 @@ mod tests {
         let json = serde_json::to_string(&edit).unwrap();
         assert_eq!(serde_json::from_str::<Edit>(&json).unwrap(), edit);
         assert_eq!(edit.location(), r"\a (3 files and folders)");
+        for change in [
+            BootChange::SetElement {
+                object_type: ObjectType::BOOT_MANAGER,
+                element: ElementType(0x1600_0020),
+                kind: 3,
+                data: HexBytes(vec![1]),
+            },
+            BootChange::DeleteElement {
+                object_type: ObjectType::LOADER,
+                element: ElementType(0x2500_0080),
+            },
+            BootChange::CreateObject {
+                object_type: ObjectType::INHERITED,
+            },
+            BootChange::DeleteObject,
+        ] {
+            let edit = Edit::Boot(BootEdit {
+                store: StorePlace {
+                    partition: Some(1),
+                    path: "EFI/Microsoft/Boot/BCD".to_owned(),
+                },
+                object: crate::bcd::format::BOOTMGR,
+                change,
+            });
+            let json = serde_json::to_string(&edit).unwrap();
+            assert_eq!(serde_json::from_str::<Edit>(&json).unwrap(), edit, "{json}");
+            let place = r"\EFI\Microsoft\Boot\BCD on partition 1: {bootmgr}";
+            assert!(edit.location().starts_with(place), "{}", edit.location());
+        }
         assert_eq!(hex_digits("abc"), None);
         assert_eq!(hex_digits("zz"), None);
     }

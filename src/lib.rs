@@ -6,7 +6,7 @@
 //!   -> device      host bytes                                  \
 //!   -> container   raw | VHD | VHDX         -> the virtual disk | one small trait: Device
 //!   -> partition   MBR | GPT | bare volume  -> volumes         /
-//!   -> volume      NTFS | mounted folder    -> files
+//!   -> volume      NTFS | FAT | mounted folder -> files
 //!   -> windows     an installation: its hives, control sets, build; permissions of its files
 //!   -> checks      facts -> findings, each with evidence and the edits that would cure it
 //!   -> plan        edits applied to the overlay: every value before and after
@@ -14,7 +14,7 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive`, `security` and `firewall` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! `hive`, `security`, `bcd` and `firewall` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
@@ -31,6 +31,8 @@ pub mod volume;
 pub mod hive;
 
 pub mod security;
+
+pub mod bcd;
 
 pub mod firewall;
 

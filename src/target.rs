@@ -2,7 +2,7 @@
 //! The target, opened from the bottom: host file, container, partitions, volumes, installations.
 //!
 //! ```text
-//!   image or block device -> [Overlay] -> container -> partitions -> NTFS volumes
+//!   image or block device -> [Overlay] -> container -> partitions -> NTFS and FAT volumes
 //!   folder                -> mounted folder, which collects its own changes
 //! ```
 //!
@@ -19,11 +19,14 @@ use crate::container::copy::{CopyFormat, copy_whole};
 use crate::container::{self, Container, ContainerKind};
 use crate::device::overlay::Overlay;
 use crate::device::{self, Access, ChangeSet, Device as _, Patch, SharedDevice};
+use crate::edit::StorePlace;
 use crate::error::{Error, Result, ResultExt};
 use crate::partition::{self, Content, Partition, Scheme, Table};
 use crate::volume::Volume;
+use crate::volume::fat::FatVolume;
 use crate::volume::mounted::MountedFolder;
 use crate::volume::ntfs::NtfsVolume;
+use crate::windows::boot::{BIOS_STORE, Boot, BootStore, BootVolume, UEFI_STORE};
 use crate::windows::{self, Installation};
 
 /// A disk: everything below the volumes, and what is on its partitions.
@@ -46,8 +49,16 @@ pub struct Disk {
 pub struct Opened {
     /// The partition; `None` for a mounted folder.
     pub partition: Option<Partition>,
-    /// The volume, or why it cannot be opened. `None` for partitions without NTFS.
+    /// The volume, or why it cannot be opened. `None` for partitions with neither NTFS nor FAT.
     pub volume: Option<Result<Arc<dyn Volume>>>,
+}
+
+impl Opened {
+    /// Windows does not run from FAT, and FAT has no permissions: such a volume is asked for its boot store only.
+    fn is_fat(&self) -> bool {
+        let partition = self.partition.as_ref();
+        partition.is_some_and(|partition| partition.content == Content::Fat)
+    }
 }
 
 /// A target, opened.
@@ -64,6 +75,8 @@ pub struct Target {
     pub volumes: Vec<Opened>,
     /// What was noticed on the way, in plain words.
     pub notes: Vec<String>,
+    /// The boot configuration store that the user named.
+    store: Option<String>,
 }
 
 impl Target {
@@ -122,6 +135,7 @@ impl Target {
             }],
             folder: Some(folder),
             notes: Vec::new(),
+            store: None,
         }
     }
 
@@ -159,6 +173,7 @@ impl Target {
             folder: None,
             volumes,
             notes,
+            store: None,
         })
     }
 
@@ -222,7 +237,7 @@ impl Target {
 
     /// The same target opened anew from the bottom, through the changes made so far.
     pub fn reopen(&self) -> Result<Target> {
-        match (&self.disk, &self.folder) {
+        let again = match (&self.disk, &self.folder) {
             (Some(disk), _) => Target::open_disk(
                 &self.path,
                 self.kind,
@@ -231,7 +246,92 @@ impl Target {
             ),
             (None, Some(folder)) => Ok(Target::over_folder(&self.path, Arc::clone(folder))),
             (None, None) => Target::open(&self.path, Access::Read),
-        }
+        };
+        Ok(Target {
+            store: self.store.clone(),
+            ..again?
+        })
+    }
+
+    /// Names the boot configuration store to work with: `PARTITION:PATH` on a disk; in a folder a path in it, or a file
+    /// or folder of the host outside it.
+    pub fn set_store(&mut self, store: Option<&str>) {
+        self.store = store.map(str::to_owned);
+    }
+
+    /// The boot configuration stores.
+    ///
+    /// # Errors
+    /// `Unsupported` when the store that the user named is not there.
+    pub fn boot(&self) -> Result<Boot> {
+        let volumes = self.volumes.iter().filter_map(|opened| {
+            let volume = opened.volume.as_ref()?.as_ref().ok()?;
+            Some(BootVolume {
+                partition: opened.partition.clone(),
+                volume: Arc::clone(volume),
+            })
+        });
+        let table = self.disk.as_ref().map(|disk| &disk.table);
+        let mut boot = Boot::new(volumes.collect(), table);
+        let Some(given) = &self.store else {
+            return Ok(boot);
+        };
+        let numbered = given
+            .split_once(':')
+            .and_then(|(number, path)| Some((number.parse::<u32>().ok()?, path)));
+        let place = match (&self.folder, numbered) {
+            (None, Some((number, path))) => Some((Some(number), path)),
+            (None, None) => None,
+            (Some(folder), _) if matches!(folder.entry(given), Ok(Some(_))) => {
+                Some((None, given.as_str()))
+            }
+            (Some(_), _) => {
+                boot.set_given(outside(given)?);
+                return Ok(boot);
+            }
+        };
+        let (partition, path) = place.ok_or_else(|| {
+            Error::unsupported(
+                format!("--bcd {given}: on a disk a store is named by partition and path"),
+                r"write --bcd PARTITION:PATH, such as --bcd '1:\EFI\Microsoft\Boot\BCD'",
+            )
+        })?;
+        let parts: Vec<&str> = path
+            .split(['/', '\\'])
+            .filter(|part| !part.is_empty())
+            .collect();
+        boot.choose_given(&StorePlace {
+            partition,
+            path: parts.join("/"),
+        })?;
+        Ok(boot)
+    }
+
+    /// The installation whose boot configuration is meant. Where no single one is, a store is enough: the volume that
+    /// holds it stands for the installation.
+    pub fn boot_installation(&self, wanted: Option<u32>) -> Result<Installation> {
+        let error = match self.installation(wanted) {
+            Ok(installation) => return Ok(installation),
+            Err(error) if wanted.is_some() => return Err(error),
+            Err(error) => error,
+        };
+        let boot = self.boot()?;
+        let Some(store) = boot.stores().first() else {
+            return Err(error);
+        };
+        let partition = store.place.partition;
+        let mut installation = Installation::without_windows(Arc::clone(&store.volume), partition);
+        installation.boot = boot;
+        Ok(installation)
+    }
+
+    /// The partitions that are encrypted with BitLocker.
+    pub fn encrypted(&self) -> Vec<u32> {
+        let partitions = self.volumes.iter().filter_map(|opened| {
+            let partition = opened.partition.as_ref()?;
+            (partition.content == Content::BitLocker).then_some(partition.number)
+        });
+        partitions.collect()
     }
 
     /// Everything changed so far: bytes per host file, and on a mounted folder what its host is to do.
@@ -257,7 +357,7 @@ impl Target {
     /// The Windows installations, and the volumes' errors that may hide one.
     pub fn installations(&self) -> Result<Vec<Installation>> {
         let mut found = Vec::new();
-        for opened in &self.volumes {
+        for opened in self.volumes.iter().filter(|opened| !opened.is_fat()) {
             if let Some(Ok(volume)) = &opened.volume {
                 let number = opened.partition.as_ref().map(|partition| partition.number);
                 found.extend(windows::find(volume, number)?);
@@ -297,7 +397,9 @@ impl Target {
                 ));
             }
         }
-        found.pop().ok_or_else(|| self.no_installation(wanted))
+        let mut found = found.pop().ok_or_else(|| self.no_installation(wanted))?;
+        found.boot = self.boot()?;
+        Ok(found)
     }
 
     /// The volume whose files are meant: that of the installation that [`Target::installation`] gives; where there is no
@@ -308,7 +410,8 @@ impl Target {
         if !found.is_empty() {
             return self.installation(wanted);
         }
-        let mut volumes = self.volumes.iter().filter_map(|opened| {
+        let volumes = self.volumes.iter().filter(|opened| !opened.is_fat());
+        let mut volumes = volumes.filter_map(|opened| {
             let number = opened.partition.as_ref().map(|partition| partition.number);
             let volume = opened.volume.as_ref()?.as_ref().ok()?;
             (wanted.is_none() || number == wanted).then_some((number, volume))
@@ -327,7 +430,7 @@ impl Target {
 
     /// Why there is no installation: a volume that could not be opened explains it best.
     fn no_installation(&self, wanted: Option<u32>) -> Error {
-        for opened in &self.volumes {
+        for opened in self.volumes.iter().filter(|opened| !opened.is_fat()) {
             let number = opened.partition.as_ref().map(|partition| partition.number);
             if wanted.is_some() && number != wanted {
                 continue;
@@ -406,7 +509,7 @@ impl Target {
     }
 
     /// `uefi` when there is an EFI system partition, `bios` for an MBR disk without one.
-    pub fn boot(&self) -> Option<&'static str> {
+    pub fn firmware(&self) -> Option<&'static str> {
         let table = &self.disk.as_ref()?.table;
         let has_esp = table
             .partitions
@@ -420,12 +523,46 @@ impl Target {
     }
 }
 
+/// A store outside the target: a file of the host, or the one in a folder where a boot volume is mounted.
+fn outside(given: &str) -> Result<BootStore> {
+    let path = Path::new(given);
+    let metadata =
+        std::fs::metadata(path).map_err(Error::io(format!("looking for --bcd {given}")))?;
+    let (folder, names) = match (metadata.is_dir(), path.parent(), path.file_name()) {
+        (true, ..) => (path, vec![UEFI_STORE.to_owned(), BIOS_STORE.to_owned()]),
+        (false, Some(parent), Some(name)) => {
+            let parent = match parent.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => parent,
+            };
+            (parent, vec![name.to_string_lossy().into_owned()])
+        }
+        (false, ..) => (path, Vec::new()),
+    };
+    let volume: Arc<dyn Volume> = Arc::new(MountedFolder::open(folder)?);
+    let mut found = names
+        .iter()
+        .filter_map(|name| BootStore::outside(&volume, name, given));
+    found.next().ok_or_else(|| {
+        Error::unsupported(
+            format!("--bcd {given}: there is no boot configuration store"),
+            "name the file called BCD, or the folder where its volume is mounted",
+        )
+    })
+}
+
 fn open_volume(partition: &Partition, disk: &SharedDevice) -> Option<Result<Arc<dyn Volume>>> {
     match partition.content {
         Content::Ntfs => Some(
             partition
                 .open(disk)
                 .and_then(NtfsVolume::open)
+                .map(|volume| Arc::new(volume) as Arc<dyn Volume>),
+        ),
+        Content::Fat => Some(
+            partition
+                .open(disk)
+                .and_then(FatVolume::open)
                 .map(|volume| Arc::new(volume) as Arc<dyn Volume>),
         ),
         Content::BitLocker => Some(Err(Error::refused(

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Verification: the target is opened anew from the bottom, through the changes, and every edit is read
-//! back; by our own readers, and by the crates `nt-hive` and `ntfs` as second opinions on the hives and on the
-//! volume.
+//! back; by our own readers, and by the crates `nt-hive`, `ntfs` and `fatfs` as second opinions on the hives and on
+//! the volumes.
 //!
 //! The structure of an edited hive is checked when it is stored. Verification makes sure that the files of the
 //! stack opened anew hold these very bytes, and reads the edits back from them. Our own checks have accepted a
 //! hive and walked a volume before those crates see them, because both panic on some damaged input.
 
+mod boot;
 mod files;
 
 use std::collections::HashSet;
@@ -14,7 +15,7 @@ use std::collections::HashSet;
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
 use crate::hive::second_opinion::{SecondOpinion, second_opinion};
-use crate::plan::Step;
+use crate::plan::{self, Step};
 use crate::target::Target;
 use crate::windows::{Installation, Reading, value};
 
@@ -30,11 +31,7 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
         .volume(installation.partition)
         .ok_or_else(|| failed(&place, "the volume", "none after the change"))?;
     files::verify(volume.as_ref(), steps)?;
-    let touched: Vec<HiveName> = HiveName::ALL
-        .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
-        .collect();
-    if !touched.is_empty() {
+    if steps.iter().any(|step| step.edit.hive().is_some()) {
         let found = again.installations()?;
         let found = found.iter().find(|found| {
             found.partition == installation.partition && found.directory == installation.directory
@@ -43,8 +40,11 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
             return Err(failed(&place, "the installation", "none after the change"));
         }
     }
-    for name in touched {
-        let file = installation.registry.required(name)?;
+    for touched in plan::touched(installation, steps)? {
+        let file = touched.file;
+        let volume = again
+            .volume(touched.partition)
+            .ok_or_else(|| failed(&file.path, "its volume", "none after the change"))?;
         let block = file.hive.base_block();
         if block.is_dirty() {
             return Err(failed(&file.path, "a clean hive", "one that is not closed"));
@@ -56,12 +56,13 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
             if volume.second_reader_agrees(path, &content) == Some(false) {
                 return Err(failed(
                     path,
-                    "the same content for a second NTFS reader",
+                    "the same content for a second reader",
                     "other content",
                 ));
             }
         }
     }
+    boot::verify(installation, steps)?;
     // The last edit of a place decides what is there. So from the last one back, and past what a later one
     // has overruled.
     let mut later = Later::default();
@@ -102,7 +103,7 @@ impl Later {
                 let value = (hive, key.to_owned(), name.to_lowercase());
                 self.values.contains(&value)
             }
-            Edit::SetSecurity { .. } | Edit::Rename { .. } => false,
+            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => false,
         }
     }
 
@@ -118,7 +119,7 @@ impl Later {
             Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
                 self.values.insert((hive, key, name.to_lowercase()));
             }
-            Edit::SetSecurity { .. } | Edit::Rename { .. } => {}
+            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => {}
         }
     }
 }
@@ -185,8 +186,8 @@ fn read_back(installation: &Installation, edit: &Edit, hive: HiveName) -> Result
                 _ => return Err(failed(&place, "no value", "one, to a second reader")),
             }
         }
-        // Read back by `files`.
-        Edit::SetSecurity { .. } | Edit::Rename { .. } => {}
+        // Read back by `files` and `boot`.
+        Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => {}
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
 use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
 
+mod boot;
 mod crash_dump;
 mod group_policy;
 mod hive_state;
@@ -55,6 +56,8 @@ pub enum EvidenceKind {
     Security,
     /// The volume itself.
     Volume,
+    /// A boot configuration store.
+    Bcd,
 }
 
 /// One fact that supports a finding.
@@ -184,6 +187,7 @@ pub struct Proposal {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
@@ -206,6 +210,9 @@ pub const FIXES: &[&Fix] = &[
     &machine_keys::FIX,
     &crash_dump::FIX,
     &group_policy::FIX,
+    &boot::SERIAL_CONSOLE,
+    &boot::SAFE_MODE,
+    &boot::RECOVERY_LOOP,
 ];
 
 /// Runs every check. Findings of the same id become one with all their evidence.

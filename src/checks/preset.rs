@@ -10,6 +10,9 @@ pub struct Preset {
     pub title: &'static str,
     /// The fixes, as `--fix` takes them, in order.
     pub fixes: &'static [&'static str],
+    /// Those of the fixes that are left out, and told, where they cannot be done: the target holds no boot
+    /// configuration, or none that starts this Windows.
+    pub where_possible: &'static [&'static str],
     /// Parts of the procedure that this version of coldfix does not do, each with the way to do it now.
     pub left_out: &'static [&'static str],
     /// Where the procedure comes from.
@@ -17,15 +20,27 @@ pub struct Preset {
 }
 
 /// Every preset.
-pub const PRESETS: &[Preset] = &[Preset {
-    name: "azure-internal-error",
-    title: "The offline procedure of Microsoft's article on the RDP internal error",
-    fixes: &[
-        "crash-dump=full",
-        "machine-keys=documented",
-        "tls=1.0,1.1,1.2",
-        "nla=on",
-    ],
-    left_out: &["the serial console (bcdedit /ems and /emssettings on the disk's BCD store)"],
-    source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
-}];
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "azure-internal-error",
+        title: "The offline procedure of Microsoft's article on the RDP internal error",
+        fixes: &[
+            "serial-console",
+            "crash-dump=full",
+            "machine-keys=documented",
+            "tls=1.0,1.1,1.2",
+            "nla=on",
+        ],
+        where_possible: &["serial-console"],
+        left_out: &[],
+        source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
+    },
+    Preset {
+        name: "diagnostics",
+        title: "What makes the next failure easier to explain: the serial console and a memory dump",
+        fixes: &["serial-console", "crash-dump=full"],
+        where_possible: &["serial-console"],
+        left_out: &[],
+        source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
+    },
+];

@@ -45,6 +45,11 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     }));
     items.extend(PRESETS.iter().map(|preset| {
         let mut explanation = format!("The same as --fix {}.", preset.fixes.join(" --fix "));
+        for fix in preset.where_possible {
+            explanation.push_str(&format!(
+                " {fix} is left out, and told, where it cannot be done."
+            ));
+        }
         for left_out in preset.left_out {
             explanation.push_str(&format!(" This version does not do {left_out}."));
         }

@@ -25,7 +25,7 @@ pub(super) fn run(
 ) -> anyhow::Result<u8> {
     if let ([path], true) = (arguments.targets.as_slice(), output.is_text()) {
         // One target, for a person: a failure is an error like any other command's.
-        let report = report(path, common.partition)?;
+        let report = report(path, common)?;
         output.text(&print(&report))?;
         return Ok(report.exit_code());
     }
@@ -33,7 +33,7 @@ pub(super) fn run(
         .targets
         .par_iter()
         .map(|path| {
-            report(path, common.partition)
+            report(path, common)
                 .unwrap_or_else(|error| Report::failed(&path.display().to_string(), &error))
         })
         .collect();
@@ -79,11 +79,11 @@ fn print(report: &Report) -> String {
 }
 
 /// Diagnoses one target.
-fn report(path: &Path, partition: Option<u32>) -> Result<Report> {
-    let target = operation::look(path, None)?;
+fn report(path: &Path, common: &Common) -> Result<Report> {
+    let target = common.with_store(operation::look(path, None)?);
     let mut report = Report::new(&target);
     report.notes.extend(operation::interrupted_note(&target));
-    let installation = target.installation(partition)?;
+    let installation = target.installation(common.partition)?;
     report.add_installation(&target, &installation);
     if let Err(error) = installation.volume.check_writable() {
         report

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::HEALTHY;
 use super::operation::{interrupted_note, look};
 use super::output::Output;
-use crate::edit::HiveName;
+use crate::edit::{HiveName, StorePlace};
 use crate::report::{PartitionReport, Report, text};
 use crate::volume::{JournalState, JournalVerdict, State, TransactionState};
 use crate::windows::Installation;
@@ -27,6 +27,20 @@ struct Inspection {
     /// The state of a mounted folder's volume.
     folder: Option<State>,
     hives: Vec<HiveReport>,
+    boot_stores: Vec<StoreReport>,
+}
+
+/// A boot configuration store.
+#[derive(Serialize)]
+struct StoreReport {
+    store: StorePlace,
+    /// The installations that it starts.
+    starts: Vec<String>,
+    /// What speaks against it, for the others.
+    reasons: Vec<String>,
+    /// How its file was left, where it can be read.
+    notes: Vec<String>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +62,30 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let mut report = Report::new(&target);
     report.notes.extend(interrupted_note(&target));
     let mut hives = Vec::new();
+    let boot = target.boot()?;
+    let mut boot_stores: Vec<StoreReport> = boot
+        .stores()
+        .iter()
+        .map(|store| StoreReport {
+            store: store.place.clone(),
+            starts: Vec::new(),
+            reasons: Vec::new(),
+            notes: store
+                .file
+                .as_ref()
+                .map_or(Vec::new(), |file| file.notes.clone()),
+            error: store.store().err().map(|error| error.to_string()),
+        })
+        .collect();
     for installation in target.installations()? {
+        for (store, report) in boot.stores().iter().zip(&mut boot_stores) {
+            let judged = boot.judge(store, installation.partition, &installation.directory);
+            let Ok(judgement) = judged else { continue };
+            match (judgement.loader, &store.unreached) {
+                (Some(_), None) => report.starts.push(installation.describe()),
+                _ => report.reasons.extend(judgement.reasons),
+            }
+        }
         report.add_installation(&target, &installation);
         if let Err(error) = installation.volume.check_writable() {
             report.notes.push(format!(
@@ -69,6 +106,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         report,
         folder,
         hives,
+        boot_stores,
     };
     if output.is_text() {
         output.text(&print(&inspection))?;
@@ -152,6 +190,17 @@ fn print(inspection: &Inspection) -> String {
         }
         for fault in &hive.faults {
             out.push_str(&format!("         fault: {fault}\n"));
+        }
+    }
+    for store in &inspection.boot_stores {
+        let starts = match store.starts.as_slice() {
+            [] => "starts no Windows of this target".to_owned(),
+            starts => format!("starts {}", starts.join(", ")),
+        };
+        out.push_str(&format!("Boot     {}: {starts}\n", store.store));
+        let lines = store.reasons.iter().chain(&store.notes);
+        for line in lines.chain(&store.error) {
+            out.push_str(&format!("         {}\n", printable(line)));
         }
     }
     out.push_str(&text::shorten(&format!(

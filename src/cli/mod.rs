@@ -11,8 +11,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
+use crate::target::Target;
 
 mod acl;
+mod bcd;
 mod checks;
 mod clock;
 mod diagnose;
@@ -62,9 +64,21 @@ struct Common {
     /// The partition to work on, when several hold a Windows installation
     #[arg(long, global = true, value_name = "N")]
     partition: Option<u32>,
+    /// The boot configuration store to work with: PARTITION:PATH on a disk; in a folder a path in it, or a file or
+    /// folder of another mounted volume
+    #[arg(long, global = true, value_name = "PATH")]
+    bcd: Option<String>,
     /// Refuse every command that would write
     #[arg(long, global = true)]
     read_only: bool,
+}
+
+impl Common {
+    /// The target with the boot configuration store that the user named.
+    fn with_store(&self, mut target: Target) -> Target {
+        target.set_store(self.bcd.as_deref());
+        target
+    }
 }
 
 /// Options of every command that writes.
@@ -106,6 +120,8 @@ enum Command {
     Undo(undo::Arguments),
     /// Read and edit the registry, as reg.exe does
     Reg(reg::Arguments),
+    /// Read and edit the boot configuration, as bcdedit does
+    Bcd(bcd::Arguments),
     /// Show, change, save and restore permissions, as icacls does
     Acl(acl::Arguments),
     /// Show container, partitions, volumes, installations, hives and their state
@@ -116,8 +132,9 @@ enum Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(acl::with_slashes(reg::with_slashes(arguments)))
-    {
+    let arguments = match Arguments::try_parse_from(bcd::with_slashes(acl::with_slashes(
+        reg::with_slashes(arguments),
+    ))) {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap prints help and version to stdout and mistakes to stderr.
@@ -139,6 +156,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         Command::Log(arguments) => log::run(&arguments, &mut output)?,
         Command::Undo(arguments) => undo::run(&common, &arguments, &mut output)?,
         Command::Reg(arguments) => reg::run(&common, arguments, &mut output)?,
+        Command::Bcd(arguments) => bcd::run(&common, arguments, &mut output)?,
         Command::Acl(arguments) => acl::run(&common, arguments, &mut output)?,
         Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
         Command::Checks(arguments) => checks::run(&arguments, &mut output)?,

@@ -14,10 +14,10 @@ use crate::commit::{
 use crate::container;
 use crate::container::child::Fresh;
 use crate::device::Access;
-use crate::edit::{Edit, HiveName};
+use crate::edit::Edit;
 use crate::error::{Error, Result, ResultExt};
 use crate::hive::log::State;
-use crate::plan::{self, Plan, Step};
+use crate::plan::{self, Plan, Step, Touched};
 use crate::report::{EditReport, OperationReport, Report, text};
 use crate::target::Target;
 use crate::verify;
@@ -63,7 +63,7 @@ impl Session {
             return Session::open_new(common, writing, path, file, now);
         }
         if writing.dry_run {
-            let target = look(path, writing.journal_dir.as_deref())?;
+            let target = common.with_store(look(path, writing.journal_dir.as_deref())?);
             let dir = journal_dir(writing.journal_dir.as_deref(), &target);
             if let Some(note) = interrupted(&dir, &target.identity())? {
                 return Err(Error::refused(
@@ -81,10 +81,11 @@ impl Session {
                 opening: Vec::new(),
             });
         }
-        let mut target = match Target::open(path, Access::Write) {
-            Ok(target) => target,
-            Err(error) => settle_unread(path, writing, error)?,
-        };
+        let open = || Ok(common.with_store(Target::open(path, Access::Write)?));
+        let mut target = open().or_else(|error| {
+            settle_unread(path, writing, error)?;
+            open()
+        })?;
         if let Some(disk) = &target.disk {
             container::check_no_children(path, &disk.host)?;
         }
@@ -94,7 +95,7 @@ impl Session {
             if settle(&locked, &target.identity(), target.sink().as_mut())? {
                 // What was read before may be what the interrupted run left.
                 drop(target);
-                target = Target::open(path, Access::Write)?;
+                target = open()?;
             }
             Some(locked)
         } else {
@@ -148,12 +149,28 @@ impl Session {
     ) -> Result<Vec<Step>> {
         if self.writing.discard_journal {
             installation.volume.discard_journal()?;
+            self.discard_beside(installation, edits)?;
         }
         installation
             .volume
             .check_writable()
             .context(|| installation.describe())?;
         plan::apply(installation, edits, self.now.filetime())
+    }
+
+    /// Agrees to the same for the volumes of boot configuration stores that are changed.
+    fn discard_beside(&self, installation: &Installation, edits: &[(Edit, String)]) -> Result<()> {
+        let mut done = vec![installation.partition];
+        for place in edits.iter().filter_map(|(edit, _)| edit.store()) {
+            let store = installation.boot.store(place)?;
+            // FAT has no journal.
+            let has_journal = store.volume.state().journal.is_some();
+            if has_journal && !done.contains(&place.partition) {
+                store.volume.discard_journal()?;
+                done.push(place.partition);
+            }
+        }
+        Ok(())
     }
 
     /// Stores the steps, verifies them, shows them, asks, and commits.
@@ -174,10 +191,16 @@ impl Session {
             });
         }
         report.notes.append(&mut self.opening);
-        report.notes.extend(replays(installation, steps));
-        report.notes.extend(growth(installation, steps)?);
+        let touched = plan::touched(installation, steps)?;
+        report.notes.extend(replays(&touched));
+        report.notes.extend(growth(&touched)?);
         plan::store(installation, steps, self.now.filetime())?;
         report.notes.extend(installation.volume.notes());
+        for touched in plan::touched(installation, steps)? {
+            if touched.is_store && touched.partition != installation.partition {
+                report.notes.extend(touched.volume.notes());
+            }
+        }
         let changes = self.target.changes()?;
         verify::verify(&self.target, installation, steps)?;
         let (ranges, bytes) = changes.totals();
@@ -367,19 +390,15 @@ fn quoted(path: &Path) -> String {
 }
 
 /// What must be allocated: hives that no longer fit into their clusters.
-fn growth(installation: &Installation, steps: &[Step]) -> Result<Vec<String>> {
+fn growth(touched: &[Touched<'_>]) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    for name in HiveName::ALL {
-        if !steps.iter().any(|step| step.edit.hive() == Some(name)) {
-            continue;
-        }
-        let file = installation.registry.required(name)?;
+    for Touched { file, volume, .. } in touched {
         let needed = file.hive.bytes().len() as u64;
-        let capacity = installation.volume.capacity(&file.path)?;
+        let capacity = volume.capacity(&file.path)?;
         if needed > capacity {
             notes.push(format!(
                 "{} grows past its clusters, from {capacity} to {needed} bytes: clusters are allocated to it",
-                name.file_name()
+                file.file_name()
             ));
         }
     }
@@ -387,16 +406,14 @@ fn growth(installation: &Installation, steps: &[Step]) -> Result<Vec<String>> {
 }
 
 /// What is written besides the edits: hives that were not closed cleanly are written as replayed.
-fn replays(installation: &Installation, steps: &[Step]) -> Vec<String> {
-    HiveName::ALL
-        .into_iter()
-        .filter(|name| steps.iter().any(|step| step.edit.hive() == Some(*name)))
-        .filter_map(|name| installation.registry.hive(name).ok().flatten())
-        .filter(|file| file.state == State::Replayed)
-        .map(|file| {
+fn replays(touched: &[Touched<'_>]) -> Vec<String> {
+    touched
+        .iter()
+        .filter(|touched| touched.file.state == State::Replayed)
+        .map(|touched| {
             format!(
                 "{} was not closed cleanly: the hive with its logs replayed is written, and the logs are emptied",
-                file.name.file_name()
+                touched.file.file_name()
             )
         })
         .collect()
@@ -473,9 +490,9 @@ pub(super) fn look(path: &Path, journal_dir: Option<&Path>) -> Result<Target> {
     })
 }
 
-/// Opens an image for writing that could not be opened, after settling the interrupted operation that may have
-/// left it so; `failure` is why it could not, and stays the error when there was none.
-fn settle_unread(path: &Path, writing: &Writing, failure: Error) -> Result<Target> {
+/// Settles the interrupted operation that may have left an image so that it cannot be opened; `failure` is why it
+/// could not, and stays the error when there was none.
+fn settle_unread(path: &Path, writing: &Writing, failure: Error) -> Result<()> {
     let dir = image_journal_dir(writing.journal_dir.as_deref(), path);
     if !path.is_file() || !dir.has_operations()? {
         return Err(failure);
@@ -487,8 +504,7 @@ fn settle_unread(path: &Path, writing: &Writing, failure: Error) -> Result<Targe
     if !settle(&locked, &identity, sink.as_mut())? {
         return Err(failure);
     }
-    drop(sink);
-    Target::open(path, Access::Write)
+    Ok(())
 }
 
 /// Settles interrupted operations; true when there were any.

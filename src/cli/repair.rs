@@ -201,7 +201,8 @@ fn wanted(
         listing: None,
     };
     let command = &mut wanted.command;
-    let mut fixes: Vec<&str> = Vec::new();
+    // Each with the preset that may do without it.
+    let mut fixes: Vec<(&str, Option<&str>)> = Vec::new();
     for name in &arguments.preset {
         let preset = PRESETS
             .iter()
@@ -214,7 +215,8 @@ fn wanted(
                 )
             })?;
         command.push_str(&format!(" --preset {name}"));
-        fixes.extend(preset.fixes);
+        let optional = |fix: &str| preset.where_possible.contains(&fix).then_some(preset.name);
+        fixes.extend(preset.fixes.iter().map(|fix| (*fix, optional(fix))));
         for left_out in preset.left_out {
             notes.push(format!(
                 "preset {name}: this version does not do {left_out}"
@@ -223,10 +225,16 @@ fn wanted(
     }
     for fix in &arguments.fix {
         command.push_str(&format!(" --fix {fix}"));
-        fixes.push(fix);
+        fixes.push((fix, None));
     }
-    for fix in fixes {
-        propose(fix, facts, &mut wanted, notes)?;
+    for (fix, optional) in fixes {
+        match (propose(fix, facts, &mut wanted, notes), optional) {
+            (Ok(()), _) => {}
+            (Err(error), Some(preset)) => {
+                notes.push(format!("preset {preset}: {fix} is left out: {error}"));
+            }
+            (Err(error), None) => return Err(error),
+        }
     }
     if arguments.fix.is_empty() && arguments.preset.is_empty() {
         for finding in findings {

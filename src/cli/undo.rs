@@ -161,7 +161,10 @@ fn revert(
                 "use the version of coldfix that made it, or the exact undo",
             )
         })?;
-    let mut installation = session.target.installation(common.partition)?;
+    let mut installation = match steps.iter().all(|step| step.edit.store().is_some()) {
+        true => session.target.boot_installation(common.partition)?,
+        false => session.target.installation(common.partition)?,
+    };
     installation.volume.check_writable()?;
     let command = format!("undo {id} --revert");
     let reverted = plan::revert(&mut installation, &steps, &command, session.now.filetime())?;

@@ -12,14 +12,17 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::edit::{Edit, HiveName};
+use crate::edit::{Edit, HiveName, StorePlace};
 use crate::error::{Error, Result};
 use crate::hive::Key;
-use crate::windows::{Installation, Registry, value};
+use crate::volume::Volume;
+use crate::windows::{HiveFile, Installation, Registry, value};
 
+mod boot;
 mod files;
 mod revert;
 
+pub(crate) use boot::key;
 pub(crate) use files::{renamed, shown};
 pub use revert::{Reverted, revert};
 
@@ -48,6 +51,9 @@ pub struct Step {
 /// A file that a plan was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
+    /// The partition, where it is a file of another volume than that of Windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
     /// Path on its volume.
     pub path: String,
     /// SHA-256 of the content, in hexadecimal digits.
@@ -67,7 +73,7 @@ pub struct Plan {
     pub partition: Option<u32>,
     /// The Windows folder.
     pub windows_directory: String,
-    /// The hive files, with their logs, as they were when the plan was made.
+    /// The hive files and boot configuration stores, with their logs, as they were when the plan was made.
     pub files: Vec<Fingerprint>,
     /// What will be changed.
     pub steps: Vec<Step>,
@@ -87,7 +93,7 @@ impl Plan {
             disk_id,
             partition: installation.partition,
             windows_directory: installation.directory.clone(),
-            files: fingerprints(installation, &hives_of(steps))?,
+            files: fingerprints(installation, steps)?,
             steps: steps.to_vec(),
         })
     }
@@ -140,7 +146,7 @@ impl Plan {
                 self.windows_directory, installation.directory
             )));
         }
-        let now = fingerprints(installation, &hives_of(&self.steps))?;
+        let now = fingerprints(installation, &self.steps)?;
         for planned in &self.files {
             if !now.contains(planned) {
                 return Err(refused(format!(
@@ -173,24 +179,79 @@ fn hives_of(steps: &[Step]) -> Vec<HiveName> {
         .collect()
 }
 
-fn fingerprints(installation: &Installation, hives: &[HiveName]) -> Result<Vec<Fingerprint>> {
+/// The stores that steps change.
+fn stores_of(steps: &[Step]) -> Vec<StorePlace> {
+    let mut places: Vec<StorePlace> = Vec::new();
+    for place in steps.iter().filter_map(|step| step.edit.store()) {
+        if !places.contains(place) {
+            places.push(place.clone());
+        }
+    }
+    places
+}
+
+/// A hive file that steps change, and the volume it lies on.
+#[derive(Debug)]
+pub struct Touched<'a> {
+    /// The file.
+    pub file: &'a HiveFile,
+    /// Its volume.
+    pub volume: &'a dyn Volume,
+    /// The volume's partition.
+    pub partition: Option<u32>,
+    /// It is a boot configuration store.
+    pub is_store: bool,
+}
+
+/// The hive files that steps change: those of the registry, then boot configuration stores.
+pub fn touched<'a>(installation: &'a Installation, steps: &[Step]) -> Result<Vec<Touched<'a>>> {
+    let mut found = Vec::new();
+    for name in hives_of(steps) {
+        found.push(Touched {
+            file: installation.registry.required(name)?,
+            volume: installation.volume.as_ref(),
+            partition: installation.partition,
+            is_store: false,
+        });
+    }
+    for place in stores_of(steps) {
+        let store = installation.boot.store(&place)?;
+        // Nothing else gives the error away that it has.
+        store.store()?;
+        if let Ok(file) = &store.file {
+            found.push(Touched {
+                file,
+                volume: store.volume.as_ref(),
+                partition: store.place.partition,
+                is_store: true,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn fingerprints(installation: &Installation, steps: &[Step]) -> Result<Vec<Fingerprint>> {
     let mut fingerprints = Vec::new();
-    for name in hives {
-        let file = installation.registry.required(*name)?;
-        for path in file.all_paths() {
-            let content = installation.volume.read(&path, u64::MAX)?;
+    for touched in touched(installation, steps)? {
+        for path in touched.file.all_paths() {
+            let content = touched.volume.read(&path, u64::MAX)?;
             let mut sha256 = String::new();
             for byte in Sha256::digest(&content) {
                 use std::fmt::Write;
                 let _ = write!(sha256, "{byte:02x}");
             }
-            fingerprints.push(Fingerprint { path, sha256 });
+            fingerprints.push(Fingerprint {
+                partition: touched.partition.filter(|_| touched.is_store),
+                path,
+                sha256,
+            });
         }
     }
     Ok(fingerprints)
 }
 
-/// Applies edits: to the registry in memory, to files through the volume (into the overlay). Edits that change
+/// Applies edits: to the registry and to boot configuration stores in memory, to files through the volume (into the
+/// overlay). Edits that change
 /// nothing yield no step.
 ///
 /// `edits` are pairs of edit and reason; `now` is a FILETIME. On an error the installation is half edited and
@@ -200,6 +261,13 @@ pub fn apply(
     edits: &[(Edit, String)],
     now: u64,
 ) -> Result<Vec<Step>> {
+    let mut stores: Vec<&StorePlace> = Vec::new();
+    for place in edits.iter().filter_map(|(edit, _)| edit.store()) {
+        if !stores.contains(&place) {
+            installation.boot.check_writable(place)?;
+            stores.push(place);
+        }
+    }
     let mut steps = Vec::new();
     for (edit, reason) in edits {
         let step = match edit {
@@ -215,6 +283,7 @@ pub fn apply(
             | Edit::DeleteValue { hive, .. } => {
                 apply_to_registry(&mut installation.registry, *hive, edit, reason, now)?
             }
+            Edit::Boot(edit) => boot::apply(&mut installation.boot, edit, reason, now)?,
         };
         steps.extend(step);
     }
@@ -343,8 +412,8 @@ fn apply_to_registry(
             };
             Ok(step(before, NO_VALUE.to_owned(), vec![inverse]))
         }
-        // Files are not the registry's.
-        Edit::SetSecurity { .. } | Edit::Rename { .. } => Ok(None),
+        // Files and stores are not the registry's.
+        Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => Ok(None),
     }
 }
 
@@ -392,6 +461,11 @@ pub fn store(installation: &mut Installation, steps: &[Step], now: u64) -> Resul
             .registry
             .editable(name)?
             .store(volume.as_ref(), now)?;
+    }
+    for place in stores_of(steps) {
+        let store = installation.boot.store_mut(&place)?;
+        let volume = std::sync::Arc::clone(&store.volume);
+        store.editable()?.store(volume.as_ref(), now)?;
     }
     Ok(())
 }

@@ -137,7 +137,7 @@ fn is_back(now: &[u8], old: &[u8]) -> bool {
     now == old || Descriptor::parse(old).is_ok_and(|old| files::same(now, &old))
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     TakeBack,
     AlreadyBack,
     LeaveAlone(String),
@@ -145,6 +145,11 @@ enum Verdict {
 
 fn judge(installation: &Installation, step: &Step) -> Verdict {
     let registry = &installation.registry;
+    if matches!(step.edit, Edit::Boot(_)) && step.inverse.is_empty() {
+        return Verdict::LeaveAlone(
+            "the deleted object held more than elements, which no edit makes again".to_owned(),
+        );
+    }
     if step.inverse.is_empty() {
         return Verdict::LeaveAlone(
             "the deleted key held too much, or a name that is no text, to be kept as edits"
@@ -197,6 +202,7 @@ fn judge(installation: &Installation, step: &Step) -> Verdict {
                 ),
             }
         }
+        Edit::Boot(edit) => super::boot::judge(&installation.boot, edit, &step.inverse),
         // Judged path by path, see `still_as_set`.
         Edit::SetSecurity { .. } => Verdict::LeaveAlone("it has no old permissions".to_owned()),
     }

@@ -166,7 +166,8 @@ pub struct OperationReport {
 /// One edit.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
-    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-security`, `rename`.
+    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-security`, `rename`, `set-element`,
+    /// `delete-element`, `create-object`, `delete-object`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -181,7 +182,7 @@ pub struct EditReport {
 impl EditReport {
     /// The report of one step.
     pub fn new(step: &Step) -> EditReport {
-        use crate::edit::Edit;
+        use crate::edit::{BootChange, BootEdit, Edit};
         EditReport {
             kind: match step.edit {
                 Edit::CreateKey { .. } => "create-key",
@@ -190,6 +191,12 @@ impl EditReport {
                 Edit::DeleteValue { .. } => "delete-value",
                 Edit::SetSecurity { .. } => "set-security",
                 Edit::Rename { .. } => "rename",
+                Edit::Boot(BootEdit { ref change, .. }) => match change {
+                    BootChange::SetElement { .. } => "set-element",
+                    BootChange::DeleteElement { .. } => "delete-element",
+                    BootChange::CreateObject { .. } => "create-object",
+                    BootChange::DeleteObject => "delete-object",
+                },
             },
             location: step.edit.location(),
             before: step.before.clone(),
@@ -275,7 +282,7 @@ impl Report {
             release: installation.release(),
             control_set: installation.select().ok().map(|select| select.default),
             machine_sid: installation.machine_sid(),
-            boot: target.boot(),
+            boot: target.firmware(),
         });
     }
 

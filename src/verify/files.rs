@@ -59,7 +59,8 @@ impl<'s> Expected<'s> {
             Edit::CreateKey { .. }
             | Edit::DeleteKey { .. }
             | Edit::SetValue { .. }
-            | Edit::DeleteValue { .. } => {}
+            | Edit::DeleteValue { .. }
+            | Edit::Boot(_) => {}
         }
     }
 }

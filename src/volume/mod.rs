@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Volumes: what holds files. An NTFS volume on a device, or a folder where the host mounted one.
+//! Volumes: what holds files. An NTFS or FAT volume on a device, or a folder where the host mounted one.
 //!
 //! Paths are relative to the volume's root, parts separated by `/` or `\`, names compared without case
 //! as Windows does. A path never leaves the volume.
 
+pub mod fat;
 mod journal;
 pub mod mounted;
 mod name;
@@ -51,15 +52,15 @@ pub struct TreeEntry {
 /// What is known of a volume before anything is done to it. `inspect` prints it; the gates judge it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct State {
-    /// `ntfs`, `folder`, ...
+    /// `ntfs`, `fat12`, `fat16`, `fat32`, `folder`.
     pub file_system: &'static str,
     /// Volume label, where there is one.
     pub label: Option<String>,
-    /// Volume serial number (NTFS), as 16 upper-case hexadecimal digits.
+    /// Volume serial number, as upper-case hexadecimal digits: 16 of NTFS, 8 of FAT.
     pub serial: Option<String>,
-    /// Cluster size in bytes (NTFS).
+    /// Cluster size in bytes (NTFS, FAT).
     pub cluster_size: Option<u32>,
-    /// `$Volume` carries the dirty flag: Windows will check the volume at the next start.
+    /// The volume carries its dirty flag: Windows will check it at the next start.
     pub dirty: bool,
     /// Hibernated or shut down with fast start-up: `hiberfil.sys` holds a live image.
     pub hibernated: bool,

@@ -31,8 +31,6 @@ const LOG_SUFFIXES: [&str; 3] = [".LOG", ".LOG1", ".LOG2"];
 /// One hive of an installation, in memory.
 #[derive(Debug)]
 pub struct HiveFile {
-    /// Which hive.
-    pub name: HiveName,
     /// The primary file's path on its volume.
     pub path: String,
     /// The content after recovery.
@@ -50,7 +48,12 @@ pub struct HiveFile {
 impl HiveFile {
     /// Reads the hive `name` from the folder `config`; `None` when there is no such file.
     pub fn load(volume: &dyn Volume, config: &str, name: HiveName) -> Result<Option<HiveFile>> {
-        let path = format!("{config}/{}", name.file_name());
+        HiveFile::open(volume, &format!("{config}/{}", name.file_name()))
+    }
+
+    /// Reads the hive at `path`; `None` when there is no such file.
+    pub fn open(volume: &dyn Volume, path: &str) -> Result<Option<HiveFile>> {
+        let path = path.to_owned();
         if volume.entry(&path)?.is_none() {
             return Ok(None);
         }
@@ -100,7 +103,6 @@ impl HiveFile {
         notes.extend(left_alone);
         let hive = Hive::parse(image).context(in_file)?;
         Ok(Some(HiveFile {
-            name,
             path,
             hive,
             state,
@@ -109,6 +111,11 @@ impl HiveFile {
             next_sequence,
             logs,
         }))
+    }
+
+    /// The primary file's own name, such as SYSTEM or BCD.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
     /// The primary file and the logs that exist.
@@ -142,7 +149,7 @@ impl HiveFile {
                 ),
                 format!(
                     "put {0}.LOG1 and {0}.LOG2 back beside the hive (from the original disk, not from a copy made without them), or restore the hive from a backup",
-                    self.name.file_name()
+                    self.file_name()
                 ),
             ));
         }

@@ -10,6 +10,7 @@ use crate::edit::HiveName;
 use crate::error::{Error, Result};
 use crate::volume::{EntryKind, Volume};
 
+use super::boot::Boot;
 use super::control_set::Select;
 use super::registry::Registry;
 
@@ -27,6 +28,8 @@ pub struct Installation {
     pub volume: Arc<dyn Volume>,
     /// Its registry.
     pub registry: Registry,
+    /// The boot configuration stores that may start it. Empty until its target gives them.
+    pub boot: Boot,
 }
 
 /// What the registry says of the installed release. Everything is as found; nothing is guessed.
@@ -65,6 +68,7 @@ pub fn find(volume: &Arc<dyn Volume>, partition: Option<u32>) -> Result<Vec<Inst
                 directory: folder.name.clone(),
                 volume: Arc::clone(volume),
                 registry: Registry::new(Arc::clone(volume), config),
+                boot: Boot::default(),
             });
         }
     }
@@ -78,6 +82,7 @@ impl Installation {
             partition,
             directory: String::new(),
             registry: Registry::new(Arc::clone(&volume), "Windows/System32/config"),
+            boot: Boot::default(),
             volume,
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A Windows installation on a volume: where it is, its hives, its control sets, its build.
+//! A Windows installation on a volume: where it is, its hives, its control sets, its build, what starts it.
 
+pub mod boot;
 mod control_set;
 mod folders;
 mod hive_file;
@@ -11,6 +12,7 @@ mod reg_file;
 mod registry;
 pub mod value;
 
+pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
