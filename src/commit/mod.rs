@@ -27,17 +27,23 @@ use crate::error::{Error, Result};
 mod apply;
 mod compare;
 mod directory;
+#[cfg(unix)]
 mod folder;
 pub mod journal;
 mod operations;
 mod pieces;
+#[cfg(not(unix))]
+mod plain_folder;
 mod recover;
 mod store;
 mod target;
 mod undo;
 
 pub use directory::{DamagedJournal, Entry, JournalDir, Listing, LockedDir, Status};
+#[cfg(unix)]
 pub use folder::FolderTarget;
+#[cfg(not(unix))]
+pub use plain_folder::FolderTarget;
 pub use recover::{Outcome, Recovery, recover};
 pub use store::{HostFolder, Store};
 pub use target::{DeviceTarget, FileIdentity, Target, TargetFile};
