@@ -397,8 +397,14 @@ fn absolute(path: &Path) -> String {
     {
         return named.device().to_owned();
     }
-    path.canonicalize()
+    let text = path
+        .canonicalize()
         .unwrap_or_else(|_| path.to_owned())
         .display()
-        .to_string()
+        .to_string();
+    // Windows answers with the form that has no limit of length, which a person would not recognise.
+    match text.strip_prefix(r"\\?\") {
+        Some(plain) if cfg!(windows) && plain.get(1..2) == Some(":") => plain.to_owned(),
+        _ => text,
+    }
 }
