@@ -18,6 +18,7 @@ use crate::container::child::{Fresh, create_child};
 use crate::container::copy::{CopyFormat, copy_whole};
 use crate::container::{self, Container, ContainerKind};
 use crate::device::overlay::Overlay;
+use crate::device::windows::name;
 use crate::device::{self, Access, ChangeSet, Device as _, Patch, SharedDevice};
 use crate::edit::StorePlace;
 use crate::error::{Error, Result, ResultExt};
@@ -82,13 +83,14 @@ pub struct Target {
 impl Target {
     /// Opens a target. With [`Access::Write`] the host file is locked for the whole run; nothing is
     /// written either way.
+    ///
+    /// On a Windows host a drive letter (`F:`) is the volume behind it and `\\\\.\\PhysicalDrive2` a whole disk; what
+    /// lies at a longer path is a file or folder.
     pub fn open(path: &Path, access: Access) -> Result<Target> {
-        let metadata = std::fs::metadata(path).map_err(|error| {
-            Error::io("looking for it")(error).with_hint(
-                path.display().to_string(),
-                "check the path, and that you may read it (block devices need root)",
-            )
-        })?;
+        if cfg!(windows) && name::parse(path).is_some() {
+            return Target::open_windows_device(path, access);
+        }
+        let metadata = std::fs::metadata(path).map_err(|error| missing(path, error))?;
         if metadata.is_dir() {
             let folder = MountedFolder::open(path)?;
             return Ok(Target::over_folder(path, Arc::new(folder)));
@@ -122,6 +124,19 @@ impl Target {
             kind: TargetKind::Image,
         };
         Ok(Some((identity, Box::new(DeviceTarget::new(host, path)))))
+    }
+
+    fn open_windows_device(path: &Path, access: Access) -> Result<Target> {
+        let host = device::open(path, access)?;
+        let overlay = Arc::new(Overlay::new(Arc::clone(&host)));
+        let mut target = Target::open_disk(path, TargetKind::Device, host, overlay)?;
+        if access == Access::Read {
+            target.notes.push(
+                "read without a lock: where Windows has the volume mounted, what it has not written yet is not seen"
+                    .to_owned(),
+            );
+        }
+        Ok(target)
     }
 
     fn over_folder(path: &Path, folder: Arc<MountedFolder>) -> Target {
@@ -577,11 +592,35 @@ fn open_volume(partition: &Partition, disk: &SharedDevice) -> Option<Result<Arc<
     }
 }
 
+/// Why nothing is found at `path`, with what to name instead.
+fn missing(path: &Path, error: std::io::Error) -> Error {
+    let hint = match name::parse(path) {
+        Some(_) => {
+            "this is what Windows calls a drive: here, name the block device (`lsblk` lists them: /dev/sdX), or the \
+             folder where the volume is mounted"
+        }
+        None if cfg!(windows) => "check the path, and that you may read it",
+        None => "check the path, and that you may read it (block devices need root)",
+    };
+    Error::io("looking for it")(error).with_hint(path.display().to_string(), hint)
+}
+
 /// The path as the journal stores it: absolute, links resolved, so that the same target is recognised from
-/// any working folder.
+/// any working folder. A drive or disk of Windows by its one full name: as a file it has none.
 fn absolute(path: &Path) -> String {
-    path.canonicalize()
+    if cfg!(windows)
+        && let Some(named) = name::parse(path)
+    {
+        return named.device().to_owned();
+    }
+    let text = path
+        .canonicalize()
         .unwrap_or_else(|_| path.to_owned())
         .display()
-        .to_string()
+        .to_string();
+    // Windows answers with the form that has no limit of length, which a person would not recognise.
+    match text.strip_prefix(r"\\?\") {
+        Some(plain) if cfg!(windows) && plain.get(1..2) == Some(":") => plain.to_owned(),
+        _ => text,
+    }
 }

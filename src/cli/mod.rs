@@ -42,7 +42,8 @@ const REFUSED: u8 = 3;
 #[command(name = "coldfix", version, max_term_width = 100)]
 #[command(after_help = "\
 TARGET is a disk or volume image (raw, VHD or VHDX), a block device such as /dev/sdc, or a folder where
-a Windows volume is mounted. The kind is found by content.
+a Windows volume is mounted. On Windows it may also be a drive such as F: or a disk such as
+\\\\.\\PhysicalDrive2. The kind is found by content.
 
 Exit codes: 0 healthy, or repaired and verified; 1 findings remain; 2 error; 3 refused for safety.")]
 struct Arguments {

@@ -461,9 +461,10 @@ fn state_folder() -> PathBuf {
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    variable("XDG_STATE_HOME")
+    variable("LOCALAPPDATA")
+        .filter(|_| cfg!(windows))
+        .or_else(|| variable("XDG_STATE_HOME"))
         .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
-        .or_else(|| variable("LOCALAPPDATA"))
         .unwrap_or_else(|| PathBuf::from("."))
         .join("coldfix")
 }

@@ -28,19 +28,25 @@ use crate::error::{Error, Result};
 mod apply;
 mod compare;
 mod directory;
+#[cfg(unix)]
 mod folder;
 pub mod journal;
 mod new_file;
 mod operations;
 mod pieces;
+#[cfg(not(unix))]
+mod plain_folder;
 mod recover;
 mod store;
 mod target;
 mod undo;
 
 pub use directory::{DamagedJournal, Entry, JournalDir, Listing, LockedDir, Status};
+#[cfg(unix)]
 pub use folder::FolderTarget;
 pub use new_file::{NewFile, Sink};
+#[cfg(not(unix))]
+pub use plain_folder::FolderTarget;
 pub use recover::{Outcome, Recovery, recover};
 pub use store::{HostFolder, Store};
 pub use target::{DeviceTarget, FileIdentity, Target, TargetFile};

@@ -160,6 +160,7 @@ fn create_folder(path: &Path) -> io::Result<()> {
     }
     let parent = parent_of(path);
     create_folder(parent)?;
+    #[cfg_attr(not(unix), allow(unused_mut))]
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -7,21 +7,35 @@
 //! block      shared lock, pread               not in use, O_EXCL, exclusive lock, pread and pwrite
 //! ```
 //!
+//! On a Windows host `windows` opens them, and Windows itself keeps others out.
+//!
 //! What "in use" means is in `usage`, what the locks keep out in `lock`. A folder is no device; whoever
 //! takes a target from a person looks for that first. The kind of image is the container layer's matter:
 //! here every file is a run of bytes.
 
 use std::fs::{File, Metadata};
 use std::io;
+#[cfg(unix)]
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+#[cfg(unix)]
 use super::lock::Locked;
+#[cfg(unix)]
 use super::mmap::Map;
-use super::{Device, SharedDevice, block, bounds, file, fixed_length};
+#[cfg(windows)]
+use super::windows::positioned::FileExt;
+use super::{Device, SharedDevice, bounds, fixed_length};
+#[cfg(unix)]
+use super::{block, file};
 use crate::error::{Error, Result};
+
+/// On Windows an open file is locked by how it was opened.
+#[cfg(windows)]
+type Locked = File;
 
 /// What a device is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +61,14 @@ impl Access {
 /// when the file is marked read-only (for writing); `Unsupported` for a folder or anything else that is
 /// neither a file nor a block device; `Io`, with a hint where there is one, when the host refuses.
 pub fn open(path: &Path, access: Access) -> Result<SharedDevice> {
+    #[cfg(windows)]
+    return super::windows::open(path, access);
+    #[cfg(unix)]
+    open_unix(path, access)
+}
+
+#[cfg(unix)]
+fn open_unix(path: &Path, access: Access) -> Result<SharedDevice> {
     // Looked at before it is opened: opening a named pipe would wait for its other end.
     let metadata = std::fs::metadata(path).map_err(|error| host_error(path, access, error))?;
     let device = if is_block_device(&metadata) {
@@ -59,6 +81,7 @@ pub fn open(path: &Path, access: Access) -> Result<SharedDevice> {
     Ok(Arc::new(device))
 }
 
+#[cfg(unix)]
 fn is_block_device(metadata: &Metadata) -> bool {
     metadata.file_type().is_block_device()
 }
@@ -70,14 +93,17 @@ pub(super) fn not_a_disk(path: &Path, metadata: &Metadata) -> Error {
     } else {
         "neither a file nor a block device"
     };
-    Error::unsupported(
-        format!("{} is {what}", path.display()),
+    let next = if cfg!(windows) {
+        "give an image file, a drive such as F:, or a disk such as \\\\.\\PhysicalDrive2"
+    } else {
         "give an image file, a block device such as /dev/sdc, or the folder where the Windows volume is \
-         mounted",
-    )
+         mounted"
+    };
+    Error::unsupported(format!("{} is {what}", path.display()), next)
 }
 
 /// The host's refusal to open `path`, with the next step where there is one.
+#[cfg(unix)]
 pub(super) fn host_error(path: &Path, access: Access, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::NotFound => Some("check the path".to_owned()),
@@ -111,6 +137,7 @@ pub(super) struct HostDevice {
     access: Access,
     /// A file's length can change, by us and under us; a block device's cannot.
     resizable: bool,
+    #[cfg(unix)]
     map: Option<Map>,
     flush_failed: AtomicBool,
 }
@@ -133,12 +160,14 @@ impl HostDevice {
             sector_size,
             access,
             resizable,
+            #[cfg(unix)]
             map: None,
             flush_failed: AtomicBool::new(false),
         }
     }
 
     /// Reads through a memory map from now on, where the host gives one.
+    #[cfg(unix)]
     pub(super) fn map_for_reading(mut self) -> HostDevice {
         self.map = Map::new(&self.file, self.len());
         self
@@ -210,21 +239,22 @@ impl Device for HostDevice {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let range = bounds::check(self.path.display(), self.len(), offset, buffer.len())?;
         let len = buffer.len();
-        let read = match &self.map {
-            Some(map) => {
-                self.check_length(range.end)
-                    .and_then(|()| match map.read(offset, buffer) {
-                        true => Ok(()),
-                        false => self.file.read_exact_at(buffer, offset),
-                    })
-            }
-            // A read that ends early tells by itself; only then is it asked why.
-            None => self
-                .file
-                .read_exact_at(buffer, offset)
-                .map_err(|error| self.check_length(range.end).err().unwrap_or(error)),
-        };
-        read.map_err(|error| Error::io(self.doing("reading", len, offset))(error))
+        let failed = |error| Error::io(self.doing("reading", len, offset))(error);
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            let read = self
+                .check_length(range.end)
+                .and_then(|()| match map.read(offset, buffer) {
+                    true => Ok(()),
+                    false => self.file.read_exact_at(buffer, offset),
+                });
+            return read.map_err(failed);
+        }
+        // A read that ends early tells by itself; only then is it asked why.
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| self.check_length(range.end).err().unwrap_or(error))
+            .map_err(failed)
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {

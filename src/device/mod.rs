@@ -9,7 +9,6 @@ mod change;
 pub mod fault;
 #[cfg(unix)]
 mod file;
-#[cfg(unix)]
 pub mod host;
 #[cfg(unix)]
 mod lock;
@@ -20,11 +19,11 @@ pub mod overlay;
 pub mod slice;
 #[cfg(unix)]
 mod usage;
+pub(crate) mod windows;
 
 use std::sync::Arc;
 
 pub use change::{Change, ChangeSet, HostOperation, Patch};
-#[cfg(unix)]
 pub use host::{Access, open};
 
 use crate::error::{Error, Result};
