@@ -24,6 +24,12 @@ use crate::hive::{Hive, Key};
 /// REG_DWORD.
 const DWORD: u32 = 4;
 
+/// How many objects a store may have: ours. Those of Windows have some dozens.
+const MOST_OBJECTS: usize = 4096;
+
+/// How many objects are looked for, on from one, in what it inherits: ours. Those of Windows inherit fewer than ten.
+const MOST_INHERITED: usize = 64;
+
 /// An element as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
@@ -88,7 +94,8 @@ impl Store {
     /// Reads the store in `hive`.
     ///
     /// # Errors
-    /// `Unsupported` when the hive is no BCD store; `Damaged` when its keys cannot be walked.
+    /// `Unsupported` when the hive is no BCD store, or one of more than 4096 objects; `Damaged` when its keys cannot
+    /// be walked, or share cells.
     pub fn read(hive: &Hive) -> Result<Store> {
         check_is_store(hive)?;
         let mut store = Store {
@@ -101,7 +108,16 @@ impl Store {
                 .push("the store has no key Objects, and so no objects".to_owned());
             return Ok(store);
         };
-        for key in objects.subkeys()? {
+        let keys = objects.subkeys()?;
+        if keys.len() > MOST_OBJECTS {
+            return Err(Error::unsupported(
+                format!("a store of {} objects", keys.len()),
+                "`coldfix reg query` shows what is in it",
+            ));
+        }
+        // Cells that several keys share would make a small hive a large store.
+        let mut room = hive.bytes().len();
+        for key in keys {
             let name = key.name().to_string();
             let Some(id) = parse_guid(&name).filter(|_| name.starts_with('{')) else {
                 store
@@ -109,7 +125,7 @@ impl Store {
                     .push(format!("the key Objects\\{name} is no object"));
                 continue;
             };
-            match read_object(&key, id, &mut store.notes) {
+            match read_object(&key, id, &mut room, &mut store.notes) {
                 Ok(Some(object)) => store.objects.push(object),
                 Ok(None) => store
                     .notes
@@ -205,7 +221,7 @@ impl Store {
 
     /// The value that counts for an object: its own, else the first that it inherits, and from which object.
     pub fn effective(&self, object: &Object, element: ElementType) -> Option<(Uuid, Value)> {
-        let mut visited = HashSet::new();
+        let mut visited = HashSet::from([object.id]);
         self.inherited(object, element, &mut visited)
     }
 
@@ -215,17 +231,17 @@ impl Store {
         wanted: ElementType,
         visited: &mut HashSet<Uuid>,
     ) -> Option<(Uuid, Value)> {
-        // Visited objects bound the depth, which a cycle of objects would not.
-        const DEEPEST: usize = 64;
-        if visited.len() >= DEEPEST || !visited.insert(object.id) {
-            return None;
-        }
         if let Some(value) = object.value(wanted) {
             return Some((object.id, value));
         }
         let parents = object.list(element::INHERIT);
-        let mut parents = parents.into_iter().filter_map(|id| self.object(id));
-        parents.find_map(|parent| self.inherited(parent, wanted, visited))
+        parents.into_iter().take(MOST_INHERITED).find_map(|id| {
+            // What was looked for bounds the depth too, and a cycle of objects.
+            if visited.len() > MOST_INHERITED || !visited.insert(id) {
+                return None;
+            }
+            self.inherited(self.object(id)?, wanted, visited)
+        })
     }
 
     /// True when the object has `other` among what it inherits, directly or not.
@@ -236,10 +252,12 @@ impl Store {
             if id == other {
                 return true;
             }
-            if visited.insert(id)
+            if visited.len() < MOST_INHERITED
+                && visited.insert(id)
                 && let Some(object) = self.object(id)
             {
-                pending.extend(object.list(element::INHERIT));
+                let parents = object.list(element::INHERIT);
+                pending.extend(parents.into_iter().take(MOST_INHERITED));
             }
         }
         false
@@ -286,8 +304,26 @@ fn check_is_store(hive: &Hive) -> Result<()> {
     }
 }
 
+/// Counts what an element takes against the length of the hive, where each has cells of its own.
+fn take(room: &mut usize, bytes: usize) -> Result<()> {
+    *room = room.checked_sub(bytes).ok_or_else(|| {
+        Error::damaged(
+            "a boot configuration store",
+            0,
+            "keys and values with cells of their own",
+            "elements that are longer than the hive, and so share cells",
+        )
+    })?;
+    Ok(())
+}
+
 /// The object below `key`; `None` when it has no type.
-fn read_object(key: &Key<'_>, id: Uuid, notes: &mut Vec<String>) -> Result<Option<Object>> {
+fn read_object(
+    key: &Key<'_>,
+    id: Uuid,
+    room: &mut usize,
+    notes: &mut Vec<String>,
+) -> Result<Option<Object>> {
     let Some(description) = key.subkey("Description")? else {
         return Ok(None);
     };
@@ -317,6 +353,7 @@ fn read_object(key: &Key<'_>, id: Uuid, notes: &mut Vec<String>) -> Result<Optio
     };
     for key in elements.subkeys()? {
         let name = key.name().to_string();
+        take(room, name.len())?;
         let element = ElementType::parse(&name).filter(|_| name.len() == 8);
         let (Some(element), Some(value)) = (element, key.value("Element")?) else {
             object.has_more = true;
@@ -327,11 +364,13 @@ fn read_object(key: &Key<'_>, id: Uuid, notes: &mut Vec<String>) -> Result<Optio
             continue;
         };
         object.has_more |= key.values()?.len() > 1 || !key.subkeys()?.is_empty();
+        let data = value.data()?;
+        take(room, data.len())?;
         object.elements.insert(
             element,
             Element {
                 kind: value.kind(),
-                data: value.data()?.into_owned(),
+                data: data.into_owned(),
             },
         );
     }

@@ -63,6 +63,8 @@ pub(super) struct Folder {
     pub(super) records: Vec<Record>,
     /// The root folder: the volume's label.
     pub(super) label: Option<String>,
+    /// It has records that other readers may take for parts of a long name, and so give a file another name.
+    pub(super) is_ambiguous: bool,
 }
 
 impl Folder {
@@ -127,6 +129,7 @@ fn parse(content: &[u8], geometry: &Geometry, place: &dyn Fn(u64) -> u64) -> Fol
             0xe5 => long = LongName::default(),
             _ if attributes & 0x3f == LONG_NAME => long.add(record),
             _ if attributes & VOLUME_LABEL != 0 => {
+                folder.is_ambiguous |= attributes & LONG_NAME == LONG_NAME;
                 long = LongName::default();
                 let label = record.get(..11).unwrap_or_default();
                 folder.label = folder.label.or_else(|| Some(oem(label)));

@@ -214,6 +214,17 @@ impl Volume for FatVolume {
             return None;
         }
         let parts: Vec<&str> = path::parts(path).collect();
+        let folders = (0..parts.len()).map(|above| {
+            let folder = parts.get(..above).unwrap_or_default().join("/");
+            match self.find(&folder).ok()?? {
+                None => self.root().ok(),
+                Some(record) => self.folder(&record).ok(),
+            }
+        });
+        let folders: Option<Vec<Folder>> = folders.collect();
+        if folders?.iter().any(|folder| folder.is_ambiguous) {
+            return None;
+        }
         second_reader::agrees(&self.device, &parts.join("/"), content)
     }
 
@@ -258,7 +269,7 @@ impl Volume for FatVolume {
                 }
             }
             listed.push(TreeEntry { path, kind });
-            if listed.len() > LARGEST_TREE {
+            if listed.len().saturating_add(pending.len()) > LARGEST_TREE {
                 return Err(Error::unsupported(
                     "a tree of more than a million files and folders",
                     "name a folder further down",

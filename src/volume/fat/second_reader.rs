@@ -2,10 +2,12 @@
 //! What a reader that is not ours, the crate fatfs, finds in a file.
 //!
 //! fatfs 0.3 is the last release line (2023); it follows whatever the tables say, for ever around a ring, and
-//! panics on cluster numbers below two (its issues 56 and 72). So it sees only what our own reader has walked: the
-//! boot sector, the folders on the way and the file's chain; and it may read only so much in all.
+//! panics on cluster numbers below two (its issues 56 and 72). So it is asked only where it comes to the same file as our own
+//! reader, whose walk has found the folders and the chain sound; it may read only so much in all; and a panic in it
+//! is no answer.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::panic::AssertUnwindSafe;
 
 use fatfs::{FileSystem, FsOptions};
 
@@ -16,6 +18,11 @@ const BESIDES: u64 = 16 << 20;
 
 /// Whether the file at `path`, its parts separated by `/`, holds `content`. `None` when fatfs does not read it.
 pub(super) fn agrees(device: &SharedDevice, path: &str, content: &[u8]) -> Option<bool> {
+    // Nothing outlives the call, so nothing half-changed is seen after a panic.
+    std::panic::catch_unwind(AssertUnwindSafe(|| compare(device, path, content))).ok()?
+}
+
+fn compare(device: &SharedDevice, path: &str, content: &[u8]) -> Option<bool> {
     let len = u64::try_from(content.len()).ok()?;
     let window = Window {
         device: SharedDevice::clone(device),
