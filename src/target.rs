@@ -508,6 +508,29 @@ impl Target {
         }
     }
 
+    /// Refuses a folder for journals on the drive that is to be written: it is locked, and what is undone there
+    /// must not lie there. Other hosts see no such thing: a disk that is mounted is refused before.
+    pub fn check_journal_folder(&self, folder: &Path) -> Result<()> {
+        let Some(name::Named::Volume {
+            letter: Some(letter),
+            ..
+        }) = name::parse(&self.path).filter(|_| cfg!(windows))
+        else {
+            return Ok(());
+        };
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        if !name::lies_on(&absolute, letter) {
+            return Ok(());
+        }
+        Err(Error::refused(
+            format!(
+                "the journals would lie in {} on the drive that is repaired",
+                folder.display()
+            ),
+            "nothing was written; name a folder on another drive with --journal-dir",
+        ))
+    }
+
     /// Where a commit writes.
     pub fn sink(&self) -> Box<dyn commit::Target> {
         match &self.disk {
@@ -622,5 +645,21 @@ fn absolute(path: &Path) -> String {
     match text.strip_prefix(r"\\?\") {
         Some(plain) if cfg!(windows) && plain.get(1..2) == Some(":") => plain.to_owned(),
         _ => text,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_windows_name_on_another_host_is_explained() {
+        for name in ["F:", r"\\.\PhysicalDrive2", r"\\.\F:"] {
+            let error = Target::open(Path::new(name), Access::Read).unwrap_err();
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("/dev/sdX"), "{name}: {hint}");
+        }
+        let error = Target::open(Path::new("/no/such/disk"), Access::Read).unwrap_err();
+        assert!(error.hint().unwrap().contains("check the path"));
     }
 }

@@ -90,6 +90,7 @@ impl Session {
             container::check_no_children(path, &disk.host)?;
         }
         let dir = journal_dir(writing.journal_dir.as_deref(), &target);
+        target.check_journal_folder(dir.path())?;
         let locked = if dir.has_operations()? {
             let locked = dir.clone().lock()?;
             if settle(&locked, &target.identity(), target.sink().as_mut())? {

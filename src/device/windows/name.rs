@@ -78,6 +78,14 @@ pub(crate) fn parse(path: &Path) -> Option<Named> {
     })
 }
 
+/// True when the absolute path of a file or folder leads to the volume with this letter.
+pub(crate) fn lies_on(path: &Path, letter: char) -> bool {
+    let text = path.to_string_lossy().replace('/', "\\");
+    let text = text.strip_prefix(r"\\?\").unwrap_or(&text);
+    let drive = text.split('\\').next().unwrap_or_default();
+    drive_letter(drive) == Some(letter)
+}
+
 /// `F` for `F:` and `f:`.
 fn drive_letter(text: &str) -> Option<char> {
     let letter = text.strip_suffix(':')?;
@@ -164,6 +172,20 @@ mod tests {
             r"\\.\PhysicalDrive99999999999",
         ] {
             assert_eq!(parse(Path::new(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_lies_on_its_letters_volume() {
+        for (path, letter, expected) in [
+            (r"F:\journals", 'F', true),
+            ("f:/journals", 'F', true),
+            (r"\\?\F:\journals", 'F', true),
+            (r"C:\F:", 'F', false),
+            (r"\\server\F\x", 'F', false),
+            ("/mnt", 'F', false),
+        ] {
+            assert_eq!(lies_on(Path::new(path), letter), expected, "{path}");
         }
     }
 
