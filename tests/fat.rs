@@ -467,6 +467,41 @@ fn rings_and_wild_numbers_end_in_errors() {
     assert_eq!(volume.entry(STORE).unwrap(), None);
 }
 
+/// A record that fatfs takes for the long name of the one behind it, and Windows and we do not: fatfs would open
+/// another file in place of the store, here one whose first cluster makes it panic.
+#[test]
+fn the_second_reader_is_not_led_to_another_file() {
+    if !tools() {
+        return;
+    }
+    let folder = support::temporary();
+    let image = make(&MADE[2], folder.path());
+    let mut bytes = std::fs::read(&image).unwrap();
+    let (at, _) = first_cluster(&bytes, b"BCD        ");
+    let store: [u8; 32] = bytes[at..at + 32].try_into().unwrap();
+    let short = *b"X          ";
+    let checksum = short
+        .iter()
+        .fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+    let mut long = [0xff; 32];
+    long[0] = 0x41;
+    long[1..9].copy_from_slice(b"B\0C\0D\0\0\0");
+    (long[11], long[12], long[13]) = (0x1f, 0, checksum);
+    (long[26], long[27]) = (0, 0);
+    let mut other = store;
+    other[..11].copy_from_slice(&short);
+    other[11] = 0x20;
+    other[26..28].copy_from_slice(&1_u16.to_le_bytes());
+    bytes[at..at + 96].copy_from_slice(&[long, other, store].concat());
+    let device = Arc::new(MemoryDevice::new(bytes));
+    let volume = FatVolume::open(device as SharedDevice).unwrap();
+    let found = volume.read(STORE, 1 << 20).unwrap();
+    assert_eq!(found, content(99, 45_056));
+    assert_eq!(volume.second_reader_agrees(STORE, &found), None);
+    let (_, whole) = open(&image);
+    assert_eq!(whole.second_reader_agrees(STORE, &found), Some(true));
+}
+
 #[test]
 fn boot_sectors_with_impossible_numbers_are_refused() {
     if !tools() {

@@ -510,3 +510,60 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_small_hive_is_no_large_store() {
+    let mut hive = store();
+    set_element(
+        &mut hive,
+        LOADER,
+        ElementType(0x1700_0077),
+        3,
+        &[7; 3000],
+        3,
+    )
+    .unwrap();
+    for number in 0..200 {
+        let element = ElementType(0x2500_1000 + number);
+        set_element(&mut hive, LOADER, element, 3, &[9; 8], 3).unwrap();
+    }
+    let mut bytes = hive.bytes().to_vec();
+    // Every value of 8 bytes is given the cell of the long one.
+    let values: Vec<usize> = (0..bytes.len() - 32)
+        .filter(|at| {
+            bytes[*at..].starts_with(b"vk\x07\0") && bytes[at + 20..].starts_with(b"Element")
+        })
+        .collect();
+    let long = values
+        .iter()
+        .find(|at| bytes[*at + 4..].starts_with(&3000_u32.to_le_bytes()))
+        .unwrap();
+    let reference: [u8; 8] = bytes[long + 4..long + 12].try_into().unwrap();
+    let mut shared = 0;
+    for at in &values {
+        if bytes[at + 4..].starts_with(&8_u32.to_le_bytes()) {
+            bytes[at + 4..at + 12].copy_from_slice(&reference);
+            shared += 1;
+        }
+    }
+    assert_eq!(shared, 200);
+    let read = Store::read(&Hive::parse(bytes).unwrap()).unwrap();
+    assert!(read.object(LOADER).is_none());
+    assert!(
+        read.notes.iter().any(|note| note.contains("share cells")),
+        "{:?}",
+        read.notes
+    );
+    assert!(Store::read(&hive).unwrap().object(LOADER).is_some());
+}
+
+#[test]
+fn a_store_of_thousands_of_objects_is_refused() {
+    let mut hive = store();
+    for number in 0..4096 {
+        let key = format!(r"Objects\{{{}}}", Uuid::from_u128(number));
+        hive.create_key(&key, 2).unwrap();
+    }
+    let error = Store::read(&hive).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+}
