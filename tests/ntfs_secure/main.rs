@@ -21,4 +21,3 @@ mod foreign;
 mod made;
 mod real;
 mod subject;
-mod timing;
