@@ -129,6 +129,7 @@ impl Problem {
         Finding {
             id: self.id,
             title: self.title,
+            sentence: None,
             severity: self.severity,
             stage: self.stage,
             cause: Sentences(vec![self.cause]),
@@ -190,6 +191,9 @@ pub struct Finding {
     pub id: &'static str,
     /// A short line.
     pub title: &'static str,
+    /// What to tell of this disk instead of the title, where the evidence lets more be said.
+    #[serde(skip)]
+    pub sentence: Option<&'static str>,
     /// How bad it is.
     pub severity: Severity,
     /// Where it stops a connection.
@@ -206,6 +210,13 @@ pub struct Finding {
     /// The edits that cure it without being asked for by name; empty when it needs a decision.
     #[serde(skip)]
     pub cure: Vec<Edit>,
+}
+
+impl Finding {
+    /// The sentence that a verdict is made of.
+    pub fn sentence(&self) -> &'static str {
+        self.sentence.unwrap_or(self.title)
+    }
 }
 
 /// What checks may look at.
@@ -305,6 +316,15 @@ pub struct Proposal {
     pub listing: Option<String>,
 }
 
+impl Check {
+    /// True for a finding of this check.
+    pub fn found(&self, finding: &Finding) -> bool {
+        self.problems
+            .iter()
+            .any(|problem| problem.id == finding.id)
+    }
+}
+
 /// Every check, in the order in which it is reported.
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
@@ -344,16 +364,16 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
     for check in CHECKS {
         for finding in (check.run)(facts) {
             debug_assert!(
-                check
-                    .problems
-                    .iter()
-                    .any(|problem| problem.id == finding.id),
+                check.found(&finding),
                 "{} is not listed by its check",
                 finding.id
             );
             match findings.iter_mut().find(|known| known.id == finding.id) {
                 Some(known) => {
                     known.severity = known.severity.max(finding.severity);
+                    if known.sentence != finding.sentence {
+                        known.sentence = None;
+                    }
                     known.evidence.extend(finding.evidence);
                     known.cure.extend(finding.cure);
                 }

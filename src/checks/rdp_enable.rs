@@ -21,6 +21,8 @@ const SWITCHES: [(&str, u32, &str); 3] = [
     ("TSUserEnabled", 0, "1 refuses user logons"),
 ];
 
+const BY_POLICY: &str = "Remote Desktop is switched off by Group Policy; the local setting is right";
+
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-general-error",
     "Azure/repair-script-library win-fix-rdp-connectivity",
@@ -132,6 +134,9 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     match facts.software_dword(POLICY, DENY) {
         Reading::Found(0) | Reading::NoKey | Reading::NoValue => {}
         Reading::Found(value) => {
+            if off.finding.evidence.is_empty() {
+                off.finding.sentence = Some(BY_POLICY);
+            }
             off.add(
                 true,
                 policy,

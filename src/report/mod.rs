@@ -6,14 +6,20 @@
 
 use serde::Serialize;
 
-use crate::checks::{Finding, Severity};
+use crate::checks::{CHECKS, Finding, Severity};
 use crate::error::{Error, Kind};
 use crate::partition::Table;
 use crate::plan::Step;
 use crate::target::Target;
 use crate::windows::{Installation, Release};
 
+mod language;
+mod summary;
 pub mod text;
+mod words;
+
+pub use language::{Language, texts};
+pub use summary::last_line;
 
 /// The `schema` of a report.
 pub const SCHEMA: &str = "coldfix.report/1";
@@ -40,8 +46,17 @@ pub struct Report {
     pub installations: Vec<InstallationReport>,
     /// The one word.
     pub verdict: Verdict,
+    /// One sentence that tells what to do about; not there when nothing was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// The checks that found nothing at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub healthy: Vec<HealthyCheck>,
+    /// The commands that cure what was found, the most urgent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<CureCommand>,
     /// What was done, or with `--dry-run` would be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationReport>,
@@ -78,16 +93,26 @@ impl Verdict {
             Some(Severity::Notice) | None => Verdict::Healthy,
         }
     }
+}
 
-    /// The word as JSON and text print it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Healthy => "healthy",
-            Verdict::AtRisk => "at risk",
-            Verdict::Broken => "broken",
-            Verdict::Error => "error",
-        }
-    }
+/// A check that found nothing.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct HealthyCheck {
+    /// Its id.
+    pub id: &'static str,
+    /// What it says is so.
+    pub title: &'static str,
+}
+
+/// A command that cures findings.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct CureCommand {
+    /// How bad the findings are that it cures.
+    pub severity: Severity,
+    /// The ids of those findings.
+    pub findings: Vec<&'static str>,
+    /// The command as it can be typed.
+    pub command: String,
 }
 
 /// The target.
@@ -248,7 +273,10 @@ impl Report {
             },
             installations: Vec::new(),
             verdict: Verdict::Healthy,
+            summary: None,
             findings: Vec::new(),
+            healthy: Vec::new(),
+            commands: Vec::new(),
             operation: None,
             error: None,
             notes: target.notes.clone(),
@@ -258,7 +286,7 @@ impl Report {
 
     /// The report of a target that could not be opened or judged.
     pub fn failed(path: &str, error: &Error) -> Report {
-        Report {
+        let mut report = Report {
             schema: SCHEMA,
             tool_version: env!("CARGO_PKG_VERSION"),
             target: TargetReport {
@@ -271,12 +299,17 @@ impl Report {
             },
             installations: Vec::new(),
             verdict: Verdict::Error,
+            summary: None,
             findings: Vec::new(),
+            healthy: Vec::new(),
+            commands: Vec::new(),
             operation: None,
             error: Some(ErrorReport::new(error)),
             notes: Vec::new(),
             lowers_security: Vec::new(),
-        }
+        };
+        report.summary = Some(summary::sentence(&report, Language::English));
+        report
     }
 
     /// Adds an installation.
@@ -294,7 +327,16 @@ impl Report {
     /// Sets findings and the verdict that they amount to.
     pub fn set_findings(&mut self, findings: Vec<Finding>) {
         self.verdict = Verdict::of(&findings);
+        self.healthy = CHECKS
+            .iter()
+            .filter(|check| !findings.iter().any(|finding| check.found(finding)))
+            .map(|check| HealthyCheck {
+                id: check.id,
+                title: check.title,
+            })
+            .collect();
         self.findings = findings;
+        self.summary = Some(summary::sentence(self, Language::English));
     }
 
     /// The exit code that the report stands for.
