@@ -106,6 +106,3 @@ impl ChunkHeader {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

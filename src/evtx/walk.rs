@@ -9,7 +9,8 @@
 //! element    01 (41 with attributes), u16, u32 size, name, [u32 size, (06 name, content)...], 02 content 04 or 03
 //! name       u32 place, [where the place is right here: u32 next, u16 hash, u16 length, UTF-16, u16 0]
 //! ```
-//! A value of type 21 holds such a fragment itself; its elements have no u16 before their size.
+//! Only elements of a template have the u16. A value of type 21 holds a fragment itself, and so does now and then a
+//! record: theirs have none.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -70,7 +71,7 @@ impl<'c> Walk<'c> {
             text_left: MOST_TEXT,
             nesting: 0,
         };
-        let read = pass.fragment(start, end, &[], true);
+        let read = pass.fragment(start, end, &[], false);
         let Pass {
             event,
             judged,
@@ -388,30 +389,31 @@ impl<'c> Pass<'_, 'c> {
             None if level == 1 && &*element.name == "System" => {
                 self.judged = Some((self.wanted)(&self.event.provider, self.event.id));
             }
-            Some("EventData" | "UserData") if !element.has_children => self.keep(element)?,
+            Some("EventData" | "UserData") if !element.has_children => self.keep(element),
             _ => {}
         }
         Some(())
     }
 
     /// Keeps the field that an element is.
-    fn keep(&mut self, element: Element) -> Option<()> {
+    fn keep(&mut self, element: Element) {
         let name = match element.label {
             Some(label) => label,
             None if &*element.name == "Data" => String::new(),
             None => element.name.as_ref().to_owned(),
         };
-        let texts = match element.list.is_empty() {
-            true => vec![element.text],
-            false => element.list,
-        };
-        for text in texts {
-            /// Ours: what a list takes besides its texts.
+        if element.list.is_empty() {
+            self.event.data.push((name, element.text));
+            return;
+        }
+        for text in element.list {
+            /// Ours: what an entry takes besides its texts.
             const ENTRY: usize = 16;
-            let cost = name.len().checked_add(ENTRY)?;
-            self.text_left = self.text_left.checked_sub(cost)?;
+            let Some(left) = self.text_left.checked_sub(name.len().saturating_add(ENTRY)) else {
+                break;
+            };
+            self.text_left = left;
             self.event.data.push((name.clone(), text));
         }
-        Some(())
     }
 }

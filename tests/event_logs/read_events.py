@@ -26,7 +26,6 @@ def leaves(element):
     return [leaf for child in children for leaf in leaves(child)]
 
 
-damaged = 0
 records = PyEvtxParser(sys.argv[1]).records()
 while True:
     try:
@@ -34,7 +33,6 @@ while True:
     except StopIteration:
         break
     except Exception:
-        damaged += 1
         continue
     event = {"record": record["event_record_id"], "time": record["timestamp"], "data": []}
     for section in ElementTree.fromstring(NO_XML.sub("?", record["data"])):
@@ -48,4 +46,3 @@ while True:
             for child in section:
                 event["data"].extend(leaves(child))
     print(json.dumps(event))
-print(json.dumps({"damaged": damaged}))
