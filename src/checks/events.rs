@@ -215,11 +215,11 @@ fn signs_of(logs: &EventLogs) -> impl Iterator<Item = (Sign, &LoggedEvent)> {
     logs.events.iter().filter_map(with_sign)
 }
 
-/// Evidence of the newest event with a sign that `wanted` takes, among those that count.
-pub(super) fn unrefuted(facts: &Facts<'_>, wanted: impl Fn(Sign) -> bool) -> Option<Evidence> {
+/// Evidence of the newest event that `wanted` takes, by its sign and id, among those that count.
+pub(super) fn unrefuted(facts: &Facts<'_>, wanted: impl Fn(Sign, u32) -> bool) -> Option<Evidence> {
     let window = Window::of(facts.events());
     let mut events = signs_of(facts.events())
-        .filter(|(sign, event)| wanted(*sign) && window.counts(event))
+        .filter(|(sign, event)| wanted(*sign, event.event.id) && window.counts(event))
         .map(|(_, event)| event);
     let newest = events.next()?;
     let (mut count, mut oldest) = (1_u64, newest);
@@ -272,7 +272,7 @@ fn age_text(newest: Option<Timestamp>, time: Timestamp) -> String {
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (is_sign, problem, _) in JOINS {
-        if let Some(evidence) = unrefuted(facts, is_sign) {
+        if let Some(evidence) = unrefuted(facts, |sign, _| is_sign(sign)) {
             findings.push(problem.found(SOURCE, vec![evidence]));
         }
     }
@@ -379,7 +379,7 @@ fn unread(logs: &EventLogs) -> Option<Finding> {
                     if extent.damaged_chunks > 0 || extent.damaged_records > 0 =>
                 {
                     format!(
-                        "{} chunks and {} records are damaged; {} records were read",
+                        "damaged chunks: {}, damaged records: {}, records read: {}",
                         extent.damaged_chunks, extent.damaged_records, extent.records
                     )
                 }

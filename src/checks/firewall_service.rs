@@ -134,11 +134,9 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
 
 /// What the log says of the firewall service, where it fails.
 fn failed(facts: &Facts<'_>) -> Option<Evidence> {
-    events::unrefuted(facts, |sign| {
-        matches!(
-            sign,
-            Sign::ServiceFailed(Service::Firewall(Firewall::Service))
-        )
+    events::unrefuted(facts, |sign, id| {
+        sign == Sign::ServiceFailed(Service::Firewall(Firewall::Service))
+            && matches!(id, 7000 | 7001 | 7023 | 7024 | 7031 | 7034)
     })
 }
 

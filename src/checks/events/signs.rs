@@ -318,6 +318,7 @@ fn times(count: &str) -> String {
 fn error(code: &str) -> String {
     let number = code.trim_start_matches("%%");
     let meaning = match number {
+        "" => return "no error is told".to_owned(),
         "2" => "a file is missing",
         "5" | "2147942405" => "access denied",
         "13" | "2147942413" => "the data is invalid",
