@@ -15,10 +15,13 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
+use crate::windows::{ControlSet, EventLogs, Installation, Reading, Registry, Select};
 
 mod boot;
 mod crash_dump;
+mod edition;
+mod events;
+mod firewall_service;
 mod group_policy;
 mod hive_state;
 mod machine_keys;
@@ -29,9 +32,12 @@ mod rdp_listener;
 mod rdp_port;
 mod services;
 mod tls;
+mod updates;
 mod volume_state;
 
+pub use events::TimelineEvent;
 pub use preset::{PRESETS, Preset};
+pub use updates::refuses_duplicate_sid;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
@@ -232,6 +238,8 @@ pub struct Facts<'a> {
     pub now: Timestamp,
     /// What is in the MachineKeys folder, once asked for; it can be large.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// The event logs, once asked for; they can be large.
+    events: OnceCell<EventLogs>,
 }
 
 impl<'a> Facts<'a> {
@@ -244,7 +252,13 @@ impl<'a> Facts<'a> {
             build: installation.build_number(),
             now,
             machine_keys: OnceCell::new(),
+            events: OnceCell::new(),
         })
+    }
+
+    /// The events that tell of Remote Desktop.
+    fn events(&self) -> &EventLogs {
+        self.events.get_or_init(|| events::read(self.installation))
     }
 
     fn registry(&self) -> &Registry {
@@ -329,6 +343,7 @@ impl Check {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
@@ -339,6 +354,9 @@ pub const CHECKS: &[&Check] = &[
     &machine_keys::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
+    &firewall_service::CHECK,
+    &updates::CHECK,
+    &events::CHECK,
 ];
 
 /// Every fix.
@@ -351,6 +369,7 @@ pub const FIXES: &[&Fix] = &[
     &services::FIX,
     &machine_keys::FIX,
     &crash_dump::FIX,
+    &firewall_service::FIX,
     &group_policy::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
@@ -381,8 +400,14 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
+    events::join(&mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
+}
+
+/// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.
+pub fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
+    events::timeline(facts, findings)
 }
 
 /// The fix that `NAME[=VALUE]` names, and its value.

@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         boot_stores,
     };
     if output.is_text() {
-        output.text(&print(&inspection))?;
+        output.text(&print(&inspection, output.page()))?;
     } else {
         output.json(&inspection)?;
     }
@@ -155,9 +155,9 @@ fn hive(installation: &Installation, name: HiveName) -> HiveReport {
     report
 }
 
-fn print(inspection: &Inspection) -> String {
+fn print(inspection: &Inspection, page: text::Page) -> String {
     let report = &inspection.report;
-    let mut out = text::header(report);
+    let mut out = text::header(report, page);
     let target = &report.target;
     if let Some(id) = &target.disk_id {
         out.push_str(&format!("Disk id  {id}\n"));

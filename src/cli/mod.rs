@@ -20,13 +20,15 @@ mod clock;
 mod diagnose;
 mod inspect;
 mod log;
+mod many;
 mod operation;
 mod output;
 mod reg;
 mod repair;
+mod resume;
 mod undo;
 
-use output::{Format, Output};
+use output::{Format, Lang, Output};
 
 /// Everything healthy, or repaired and verified.
 const HEALTHY: u8 = 0;
@@ -36,6 +38,8 @@ const FINDINGS: u8 = 1;
 const ERROR: u8 = 2;
 /// Refused for safety.
 const REFUSED: u8 = 3;
+/// Ended by Ctrl-C, as shells count it.
+const INTERRUPTED: u8 = 130;
 
 /// Repairs a Windows disk that does not boot or cannot be reached, without booting it.
 #[derive(Debug, Parser)]
@@ -56,9 +60,13 @@ struct Arguments {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 struct Common {
-    /// How to print: text for people, json or jsonl for programs
+    /// How to print: text or html for people, json or jsonl for programs
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// The language of reports for people: what COLDFIX_LANG, LC_ALL, LC_MESSAGES or LANG say, else English. What
+    /// programs read is always English
+    #[arg(long, global = true, value_enum)]
+    lang: Option<Lang>,
     /// Write the result to FILE instead of standard output
     #[arg(short = 'o', global = true, value_name = "FILE", id = "output_file")]
     output: Option<PathBuf>,
@@ -150,7 +158,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
-    let mut output = Output::new(common.format, common.output.as_deref());
+    if common.format == Format::Html
+        && !matches!(command, Command::Diagnose(_) | Command::Repair(_))
+    {
+        return Err(Error::unsupported(
+            "only `coldfix diagnose` and `coldfix repair` make a page",
+            "use --format text, json or jsonl",
+        )
+        .into());
+    }
+    let language = Lang::choose(common.lang);
+    let mut output = Output::new(common.format, common.output.as_deref(), language);
     let code = match command {
         Command::Diagnose(arguments) => diagnose::run(&common, &arguments, &mut output)?,
         Command::Repair(arguments) => repair::run(&common, &arguments, &mut output)?,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::clock::Now;
 use super::output::{Output, write_file};
 use super::{Common, HEALTHY, Writing};
+use crate::checks::{Finding, Severity};
 use crate::commit::{
     self, JournalDir, LockedDir, NewFile, OperationHeader, Outcome, Status, TargetIdentity,
     TargetKind,
@@ -18,7 +19,7 @@ use crate::edit::Edit;
 use crate::error::{Error, Result, ResultExt};
 use crate::hive::log::State;
 use crate::plan::{self, Plan, Step, Touched};
-use crate::report::{EditReport, OperationReport, Report, text};
+use crate::report::{CureCommand, EditReport, OperationReport, Report, text};
 use crate::target::Target;
 use crate::verify;
 use crate::windows::Installation;
@@ -215,7 +216,7 @@ impl Session {
             verified: true,
         };
         if output.is_text() {
-            output.text(&text::operation(&operation))?;
+            output.text(&text::operation(&operation, output.page()))?;
         }
         if self.writing.dry_run {
             report.notes.push("dry run: nothing was written".to_owned());
@@ -374,6 +375,42 @@ impl Session {
         command.push_str(id);
         command
     }
+}
+
+/// The commands that cure findings: one for what is certain, one for what is suspected.
+pub(super) fn cures(path: &Path, common: &Common, findings: &[Finding]) -> Vec<CureCommand> {
+    let mut commands = Vec::new();
+    for severity in [Severity::Broken, Severity::Risk] {
+        let mut fixes: Vec<&str> = Vec::new();
+        let mut ids = Vec::new();
+        for finding in findings.iter().filter(|finding| finding.severity == severity) {
+            if let Some(fix) = finding.fixes.first() {
+                ids.push(finding.id);
+                if !fixes.contains(&fix.as_str()) {
+                    fixes.push(fix);
+                }
+            }
+        }
+        if fixes.is_empty() {
+            continue;
+        }
+        let mut command = format!("coldfix repair {}", quoted(path));
+        if let Some(number) = common.partition {
+            command.push_str(&format!(" --partition {number}"));
+        }
+        if let Some(store) = &common.bcd {
+            command.push_str(&format!(" --bcd {}", quoted(Path::new(store))));
+        }
+        for fix in fixes {
+            command.push_str(&format!(" --fix {fix}"));
+        }
+        commands.push(CureCommand {
+            severity,
+            findings: ids,
+            command,
+        });
+    }
+    commands
 }
 
 /// A path as a shell takes it: in quotes where it holds more than letters, figures and a few signs.

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Where results go: standard output, or a file that appears whole or not at all.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
+use crate::report::Language;
+use crate::report::text::Page;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,20 +21,71 @@ pub(super) enum Format {
     Json,
     /// For programs: one line a target
     Jsonl,
+    /// For a person: one page that needs no network (diagnose, repair)
+    Html,
+}
+
+/// The languages of `--lang`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lang {
+    /// English
+    En,
+    /// Japanese
+    Ja,
+}
+
+impl Lang {
+    /// What was asked for, else what the environment says.
+    pub(super) fn choose(wanted: Option<Lang>) -> Language {
+        match wanted {
+            Some(Lang::En) => Language::English,
+            Some(Lang::Ja) => Language::Japanese,
+            None => ["COLDFIX_LANG", "LC_ALL", "LC_MESSAGES", "LANG"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+                .map_or(Language::English, |locale| Language::of_locale(&locale)),
+        }
+    }
 }
 
 /// The sink of a command's result. Errors and questions go to stderr and are not its business.
 #[derive(Debug)]
 pub(super) struct Output {
     format: Format,
-    file: Option<(PathBuf, Vec<u8>)>,
+    page: Page,
+    sink: Sink,
+    /// The reader has closed the pipe.
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    /// A file that is put in place when the command has ended well.
+    File(PathBuf, Option<BufWriter<NamedTempFile>>),
 }
 
 impl Output {
-    pub(super) fn new(format: Format, file: Option<&Path>) -> Output {
+    pub(super) fn new(format: Format, file: Option<&Path>, language: Language) -> Output {
+        let mut page = Page {
+            language,
+            ..Page::default()
+        };
+        let sink = match file {
+            Some(path) => Sink::File(path.to_owned(), None),
+            None => {
+                if let Some((width, _)) = terminal_size::terminal_size_of(std::io::stdout()) {
+                    page.width = width.0.into();
+                    page.terminal = true;
+                }
+                Sink::Stdout
+            }
+        };
         Output {
             format,
-            file: file.map(|path| (path.to_owned(), Vec::new())),
+            page,
+            sink,
+            closed: false,
         }
     }
 
@@ -40,20 +94,32 @@ impl Output {
         self.format == Format::Text
     }
 
+    /// What is wanted.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What text is written on.
+    pub(super) fn page(&self) -> Page {
+        self.page
+    }
+
+    /// True when nobody reads the result any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Writes text. Colours are dropped where the sink is not a terminal or `NO_COLOR` is set.
     pub(super) fn text(&mut self, text: &str) -> Result<()> {
-        match &mut self.file {
-            Some((_, buffer)) => {
-                buffer.extend_from_slice(anstream::adapter::strip_str(text).to_string().as_bytes());
-                Ok(())
+        match &mut self.sink {
+            Sink::File(..) => {
+                self.bytes(anstream::adapter::strip_str(text).to_string().as_bytes())
             }
-            None => {
+            Sink::Stdout => {
                 let mut stdout = anstream::stdout();
-                ended(
-                    stdout
-                        .write_all(text.as_bytes())
-                        .and_then(|()| stdout.flush()),
-                )
+                let written = stdout.write_all(text.as_bytes());
+                let written = written.and_then(|()| stdout.flush());
+                self.ended(written)
             }
         }
     }
@@ -70,70 +136,80 @@ impl Output {
 
     /// Writes bytes as they are.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        match &mut self.file {
-            Some((_, buffer)) => {
-                buffer.extend_from_slice(bytes);
+        match &mut self.sink {
+            Sink::File(path, file) => {
+                let file = match file {
+                    Some(file) => file,
+                    None => file.insert(begin(path)?),
+                };
+                file.write_all(bytes).map_err(Error::io(writing(path)))
+            }
+            Sink::Stdout => {
+                let mut stdout = std::io::stdout().lock();
+                let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+                self.ended(written)
+            }
+        }
+    }
+
+    /// A reader that has seen enough closes the pipe; that is no failure of ours.
+    fn ended(&mut self, result: std::io::Result<()>) -> Result<()> {
+        match result {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.closed = true;
                 Ok(())
             }
-            None => {
-                let mut stdout = std::io::stdout().lock();
-                ended(stdout.write_all(bytes).and_then(|()| stdout.flush()))
-            }
+            other => other.map_err(Error::io("writing to standard output")),
         }
     }
 
     /// Writes a document in the wanted JSON form.
     pub(super) fn json<T: Serialize>(&mut self, value: &T) -> Result<()> {
-        let text = if self.format == Format::Jsonl {
-            serde_json::to_string(value)
-        } else {
-            serde_json::to_string_pretty(value)
-        };
-        let mut text = text.map_err(|error| Error::Io {
-            what: "writing JSON".to_owned(),
-            source: error.into(),
-        })?;
-        text.push('\n');
+        let text = json(value, self.format)?;
         self.bytes(text.as_bytes())
-    }
-
-    /// Writes one document for many targets: lines for jsonl, else one document, an array when there are
-    /// several.
-    pub(super) fn json_many<T: Serialize>(&mut self, values: &[T]) -> Result<()> {
-        match values {
-            _ if self.format == Format::Jsonl => {
-                values.iter().try_for_each(|value| self.json(value))
-            }
-            [one] => self.json(one),
-            many => self.json(&many),
-        }
     }
 
     /// The file that the result goes to.
     pub(super) fn file(&self) -> Option<&Path> {
-        self.file.as_ref().map(|(path, _)| path.as_path())
+        match &self.sink {
+            Sink::File(path, _) => Some(path),
+            Sink::Stdout => None,
+        }
     }
 
     /// Puts the file in place, when the result goes to one.
     pub(super) fn finish(self) -> Result<()> {
-        match self.file {
-            Some((path, buffer)) => write_file(&path, &buffer),
-            None => Ok(()),
+        match self.sink {
+            Sink::File(path, file) => {
+                let file = match file {
+                    Some(file) => file,
+                    None => begin(&path)?,
+                };
+                put_in_place(&path, file)
+            }
+            Sink::Stdout => Ok(()),
         }
     }
+}
+
+/// A document as JSON, with the end of its line.
+pub(super) fn json<T: Serialize>(value: &T, format: Format) -> Result<String> {
+    let text = if format == Format::Jsonl {
+        serde_json::to_string(value)
+    } else {
+        serde_json::to_string_pretty(value)
+    };
+    let mut text = text.map_err(|error| Error::Io {
+        what: "writing JSON".to_owned(),
+        source: error.into(),
+    })?;
+    text.push('\n');
+    Ok(text)
 }
 
 /// Says something on standard error. Nothing is left to tell when that is gone.
 pub(super) fn warn(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes());
-}
-
-/// A reader that has seen enough closes the pipe; that is no failure of ours.
-fn ended(result: std::io::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Error::io("writing to standard output")),
-    }
 }
 
 /// Writes a file so that it appears whole or not at all: beside its place first, durable, then renamed.
@@ -146,22 +222,36 @@ pub(super) fn write_file_with(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    let what = format!("writing {}", path.display());
-    let folder = match path.parent() {
+    let mut file = begin(path)?;
+    content(&mut file).map_err(Error::io(writing(path)))?;
+    put_in_place(path, file)
+}
+
+fn writing(path: &Path) -> String {
+    format!("writing {}", path.display())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let mut buffered = std::io::BufWriter::with_capacity(1 << 16, file.as_file_mut());
-        content(&mut buffered)?;
-        buffered.flush()?;
-        drop(buffered);
+    }
+}
+
+/// A file beside the place of another; it is gone again unless it is put in its place.
+fn begin(path: &Path) -> Result<BufWriter<NamedTempFile>> {
+    let file = NamedTempFile::new_in(folder(path)).map_err(Error::io(writing(path)))?;
+    Ok(BufWriter::with_capacity(1 << 16, file))
+}
+
+fn put_in_place(path: &Path, file: BufWriter<NamedTempFile>) -> Result<()> {
+    let put = || -> std::io::Result<()> {
+        let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         #[cfg(unix)]
-        std::fs::File::open(folder)?.sync_all()?;
+        std::fs::File::open(folder(path))?.sync_all()?;
         Ok(())
     };
-    write().map_err(Error::io(what))
+    put().map_err(Error::io(writing(path)))
 }

@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::operation::Session;
-use super::output::{Output, write_file_with};
+use super::operation::{self, Session};
+use super::output::{Format, Output, write_file_with};
 use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::checks::{self, Facts, Finding, PRESETS, Severity};
 use crate::edit::Edit;
 use crate::error::{Error, Result};
 use crate::permissions;
 use crate::plan::{Plan, Step};
-use crate::report::{Report, Verdict, text};
+use crate::report::{Report, Verdict, html, text};
 use crate::windows::Installation;
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +63,7 @@ pub(super) fn run(
     let now = session.now.timestamp();
     let facts = Facts::gather(&installation, now)?;
     let findings = checks::diagnose(&facts);
+    report.events = checks::timeline(&facts, &findings);
     let Wanted {
         edits,
         command,
@@ -84,8 +85,8 @@ pub(super) fn run(
         None => wanted(arguments, &facts, &findings, &mut report)?,
     };
     if output.is_text() {
-        output.text(&text::header(&report))?;
-        output.text(&text::findings(&findings))?;
+        output.text(&text::header(&report, output.page()))?;
+        output.text(&text::findings(&findings, output.page()))?;
     }
     let steps = session.apply(&mut installation, &edits)?;
     if let Some(plan) = &saved
@@ -125,13 +126,28 @@ pub(super) fn run(
     }
     report.set_findings(checks::diagnose(&Facts::gather(&repaired, now)?));
     report.operation = done.operation;
-    if output.is_text() {
-        for note in report.notes.iter().skip(notes_before) {
-            output.text(&format!("\nnote: {note}\n"))?;
+    report.commands = operation::cures(&session.target.path, common, &report.findings);
+    let undo = report.operation.as_ref().and_then(|operation| {
+        let id = operation.id.as_ref()?;
+        Some(session.undo_command(id))
+    });
+    let page = output.page();
+    match output.format() {
+        Format::Text => {
+            for note in report.notes.iter().skip(notes_before) {
+                output.text(&format!("\nnote: {note}\n"))?;
+            }
+            output.text(&text::conclusion(&report, undo.as_deref(), page.language))?;
         }
-        output.text(&conclusion(&session, &report))?;
-    } else {
-        output.json(&report)?;
+        Format::Json | Format::Jsonl => output.json(&report)?,
+        Format::Html => {
+            let repair = html::Repair {
+                before: &findings,
+                undo: undo.as_deref(),
+            };
+            let page = html::page(&report, Some(&repair), page.language);
+            output.bytes(page.as_bytes())?;
+        }
     }
     // What was asked for by name is done and verified; other findings are shown, and are for the next run.
     let named = saved.is_some() || !arguments.fix.is_empty() || !arguments.preset.is_empty();
@@ -275,53 +291,4 @@ fn propose(
         .lowers_security
         .extend(proposal.lowers_security.into_iter().map(named));
     Ok(())
-}
-
-fn conclusion(session: &Session, report: &Report) -> String {
-    let path = &report.target.path;
-    let mut out = String::from("\n");
-    let remaining: Vec<&Finding> = report
-        .findings
-        .iter()
-        .filter(|finding| finding.severity > Severity::Notice)
-        .collect();
-    for finding in &remaining {
-        let cures: Vec<String> = finding
-            .fixes
-            .iter()
-            .map(|fix| format!("--fix {fix}"))
-            .collect();
-        let cure = if cures.is_empty() {
-            "no fix of coldfix cures it".to_owned()
-        } else {
-            format!("cured by {}", cures.join(" or "))
-        };
-        out.push_str(&format!(
-            "remains: {} [{}], {cure}\n",
-            finding.title, finding.id
-        ));
-    }
-    let left = match remaining.len() {
-        0 => "nothing found any more".to_owned(),
-        count => format!("{} left", text::count(count as u64, "finding")),
-    };
-    let summary = match &report.operation {
-        None => format!("{path}: nothing to change; {left}"),
-        Some(operation) => match &operation.id {
-            None => format!(
-                "{path}: dry run, {} verified in memory, nothing written; {left}",
-                text::count(operation.edits.len() as u64, "change")
-            ),
-            Some(id) => {
-                out.push_str(&format!("undo: {}\n", session.undo_command(id)));
-                format!(
-                    "{path}: repaired and verified, {}; {left}; operation {id}",
-                    text::count(operation.edits.len() as u64, "change")
-                )
-            }
-        },
-    };
-    out.push_str(&text::shorten(&summary));
-    out.push('\n');
-    out
 }

@@ -6,19 +6,21 @@
 
 use serde::Serialize;
 
-use crate::checks::{CHECKS, Finding, Severity};
+use crate::checks::{CHECKS, Finding, Severity, TimelineEvent};
 use crate::error::{Error, Kind};
 use crate::partition::Table;
 use crate::plan::Step;
 use crate::target::Target;
 use crate::windows::{Installation, Release};
 
-mod language;
+pub mod language;
+pub mod clones;
+pub mod html;
 mod summary;
 pub mod text;
-mod words;
+pub(crate) mod words;
 
-pub use language::{Language, texts};
+pub use language::Language;
 pub use summary::last_line;
 
 /// The `schema` of a report.
@@ -57,6 +59,8 @@ pub struct Report {
     /// The commands that cure what was found, the most urgent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CureCommand>,
+    /// What the event logs tell of Remote Desktop, newest first; at most 200 events.
+    pub events: Vec<TimelineEvent>,
     /// What was done, or with `--dry-run` would be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationReport>,
@@ -277,6 +281,7 @@ impl Report {
             findings: Vec::new(),
             healthy: Vec::new(),
             commands: Vec::new(),
+            events: Vec::new(),
             operation: None,
             error: None,
             notes: target.notes.clone(),
@@ -303,6 +308,7 @@ impl Report {
             findings: Vec::new(),
             healthy: Vec::new(),
             commands: Vec::new(),
+            events: Vec::new(),
             operation: None,
             error: Some(ErrorReport::new(error)),
             notes: Vec::new(),

@@ -36,6 +36,10 @@ words! {
     LAST_LINE = "{path}: {verdict} ({counts}): {sentence}";
     LAST_LINE_NEXT = "{path}: {verdict} ({counts}): {sentence}; next: {command}";
     MANY = "{n} targets: {healthy} healthy, {found} with findings, {failed} not judged";
+    SAME_SID = "{n} targets carry the machine SID {sid}";
+    AND_MORE = "and {n} more";
+    CLONES = "They are copies of one disk that sysprep has not prepared, or disks of one machine. On a network Windows can take them for one another.";
+    CLONES_REFUSED = "They are copies of one disk that sysprep has not prepared, or disks of one machine. Since the updates of September 2025 Windows 11 24H2 and Windows Server 2025 refuse sign-ins between machines with the same SID, Remote Desktop included. Make all but one of them anew with sysprep.";
 
     // What was looked at.
     TARGET = "Target";
@@ -76,12 +80,52 @@ words! {
     OUTSIDE_ADDRESS = "The DNS name and the public IP address still lead to this machine.";
     OUTSIDE_ROUTE = "Route tables, VPN and network appliances send the traffic to this machine and the answers back.";
 
+    // The page.
+    PAGE_TITLE = "coldfix: why Remote Desktop does not answer";
+    MADE_BY = "Made by coldfix {version}. Nothing in this page is loaded from a network.";
+    OVERVIEW = "Overview";
+    SUMMARY = "Summary";
+    CLONES_HEADING = "Targets with the same machine SID";
+    CONTAINER = "Container";
+    SIZE = "Size";
+    DISK_ID = "Disk id";
+    MACHINE_SID = "Machine SID";
+    TAKE_BACK = "This takes the changes back:";
+    NOTHING_WRITTEN = "Dry run: nothing was written.";
+    READ_BACK = "Written and read back.";
+    FOUND_BEFORE = "What was found before the repair";
+    SEVERITY = "Severity";
+    FINDING = "Finding";
+    AFTERWARDS = "After the repair";
+    STILL_THERE = "still there";
+    GONE = "gone";
+    DISK_MAP = "Map of the disk";
+    NOT_TO_SCALE = "To scale, except that small partitions are drawn wide enough to be seen. The partition with the thick border holds the Windows that was judged.";
+    NUMBER = "Number";
+    CONTENT = "Content";
+    NAME = "Type and name";
+    BEGINS_AT = "Begins at";
+    STATE = "State";
+    WINDOWS_TO_REPAIR = "holds the Windows that was judged";
+    DIRTY = "marked dirty";
+    HIBERNATED = "hibernated";
+    FREE = "free";
+    EVENTS = "What the event logs tell";
+    EVENTS_LEGEND = "Squares on their corner are errors, triangles warnings, circles information. A ring marks an event that proves a finding. Times are UTC.";
+    TIME = "Time";
+    LEVEL = "Level";
+    EVENT = "Event";
+    SAYS = "What it says";
+    PROVES = "Proves";
+    CRITICAL = "critical";
+    WARNING = "warning";
+    INFORMATION = "information";
+
     // What is changed.
     CHANGES = "Changes";
     PLACE = "Place";
     BEFORE = "Before";
     AFTER = "After";
-    REASON = "Asked for by";
     ON_TARGET = "{extent} on the target";
     RANGE = "{bytes} in {n} range";
     RANGES = "{bytes} in {n} ranges";

@@ -3,6 +3,7 @@
 
 pub mod boot;
 mod control_set;
+mod events;
 mod folders;
 mod hive_file;
 mod installation;
@@ -14,6 +15,7 @@ pub mod value;
 
 pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
+pub use events::{EventLogs, LogExtent, LogState, LoggedEvent};
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
 pub use reg_export::{Export, export};

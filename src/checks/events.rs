@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What the event logs say of Remote Desktop.
+//!
+//! An event tells what was, and not what is: whatever was repaired since then is not in the log. So an event alone is a
+//! notice, and joins a finding that it proves as one more piece of evidence. Only events of the last 30 days that the
+//! logs know count, and of faults only those after the last sign-in by Remote Desktop. The time of this host plays no part.
+
+mod logons;
+mod signs;
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::windows::{EventLogs, LogState, LoggedEvent};
+
+use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
+
+use logons::Failures;
+pub(super) use signs::{Firewall, Service, Sign};
+
+/// How long before the newest record events count; ours.
+const RECENT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How many events a report lists; ours.
+const LONGEST_TIMELINE: usize = 200;
+
+const SOURCE: &[&str] = &[
+    "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/event-id-troubleshoot-vm-rdp-connecton",
+    "https://learn.microsoft.com/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/event-4625",
+];
+
+const CERTIFICATE: Problem = Problem {
+    id: "events.certificate",
+    title: "The log says that a certificate or its key could not be used",
+    severity: Severity::Notice,
+    stage: Stage::Handshake,
+    trigger: "Events 1057, 1058 or 1064 of TerminalServices-RemoteConnectionManager, or 36870 or 36872 of Schannel for a server, and no finding explains them.",
+    cause: "Without its certificate's key Remote Desktop cannot set up TLS, and clients report an internal error. Other servers on this machine log the same of their certificates.",
+    fixes: &["machine-keys"],
+};
+
+const TLS: Problem = Problem {
+    id: "events.tls",
+    title: "The log says that a TLS server could not be set up",
+    severity: Severity::Notice,
+    stage: Stage::Handshake,
+    trigger: "Events 36871 or 36874 of Schannel that are not those of a client, and no finding explains them.",
+    cause: "The settings of TLS leave a server on this machine, perhaps Remote Desktop, no version or no cipher suite that its client knows.",
+    fixes: &[],
+};
+
+const RDP_SERVICE: Problem = Problem {
+    id: "events.rdp-service",
+    title: "The log says that a service of Remote Desktop failed",
+    severity: Severity::Notice,
+    stage: Stage::Listener,
+    trigger: "Events 7000, 7001, 7023, 7024, 7031, 7034 or 7038 of the Service Control Manager that name TermService, SessionEnv, UmRdpService, CryptSvc, KeyIso or CertPropSvc, and no finding explains them.",
+    cause: "While the service is down nothing answers Remote Desktop. The error in the event tells why.",
+    fixes: &[],
+};
+
+const FIREWALL_SERVICE: Problem = Problem {
+    id: "events.firewall-service",
+    title: "The log says that the firewall service failed",
+    severity: Severity::Notice,
+    stage: Stage::Firewall,
+    trigger: "The same events name MpsSvc or BFE, and no finding explains them.",
+    cause: "While the firewall service is down, the filters of the start may drop everything from outside.",
+    fixes: &[],
+};
+
+const NETWORK_SERVICE: Problem = Problem {
+    id: "events.network-service",
+    title: "The log says that a service of the network failed",
+    severity: Severity::Notice,
+    stage: Stage::Network,
+    trigger: "The same events name a service or driver that the network needs, and no finding explains them.",
+    cause: "While it is down the machine has no working network.",
+    fixes: &[],
+};
+
+const DUPLICATE_SID: Problem = Problem {
+    id: "events.duplicate-sid",
+    title: "The log says that a sign-in was refused because two machines share a SID",
+    severity: Severity::Notice,
+    stage: Stage::Logon,
+    trigger: "Event 6167 of LsaSrv, and no finding explains it.",
+    cause: "This machine and the one that connects were copied from one disk without sysprep. Since the updates of September 2025 Windows 11 24H2 and Windows Server 2025 refuse such sign-ins. Make one of them anew with sysprep.",
+    fixes: &[],
+};
+
+const LOGON_FAILURES: Problem = Problem {
+    id: "events.logon-failures",
+    title: "The log tells of sign-ins that failed",
+    severity: Severity::Notice,
+    stage: Stage::Logon,
+    trigger: "Events 4625 of the Security log for sign-ins over the network or by Remote Desktop, or 140 of RdpCoreTS, the last of them after the last sign-in by Remote Desktop.",
+    cause: "The connection came as far as the sign-in, so network, firewall and listener worked then. The reasons tell what to look at: the password, the account, or its rights.",
+    fixes: &[],
+};
+
+const GUESSES: Problem = Problem {
+    id: "events.guessed-passwords",
+    title: "Somebody guesses passwords",
+    severity: Severity::Notice,
+    stage: Stage::Logon,
+    trigger: "At least 50 failed sign-ins, 50 of them from one address, or from ten addresses, or for ten accounts.",
+    cause: "Remote Desktop is open to the Internet or to a machine that attacks. That can lock accounts and keep the listener busy. Let only known addresses reach the port.",
+    fixes: &[],
+};
+
+const UNREAD: Problem = Problem {
+    id: "events.unread",
+    title: "A part of the event logs cannot be read",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "A log cannot be opened, or has chunks or records that are damaged.",
+    cause: "Windows starts a new log by itself where it needs to. What stands in the damaged part is not known here.",
+    fixes: &[],
+};
+
+pub(super) const CHECK: Check = Check {
+    id: "events",
+    title: "What the event logs say of Remote Desktop",
+    looks_at: "The newest events in System, Security, Application and the logs of Remote Desktop (RemoteConnectionManager, LocalSessionManager, RdpCoreTS): at most 64 MiB of a log and half a year. Those that prove another finding are listed with it.",
+    healthy: "No such events in the last 30 days that the logs know, or a sign-in by Remote Desktop after them.",
+    problems: &[
+        &CERTIFICATE,
+        &TLS,
+        &RDP_SERVICE,
+        &FIREWALL_SERVICE,
+        &NETWORK_SERVICE,
+        &DUPLICATE_SID,
+        &LOGON_FAILURES,
+        &GUESSES,
+        &UNREAD,
+    ],
+    source: SOURCE,
+    run,
+};
+
+/// What signs lead to: the problem of their own, and beginnings of the ids of findings that explain them.
+const JOINS: [(fn(Sign) -> bool, &Problem, &[&str]); 6] = [
+    (
+        |sign| sign == Sign::Certificate,
+        &CERTIFICATE,
+        &["machine-keys.", "rdp-certificate.", "certificate."],
+    ),
+    (|sign| sign == Sign::Tls, &TLS, &["tls."]),
+    (
+        |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),
+        &RDP_SERVICE,
+        &[
+            "services.rdp-disabled",
+            "services.account",
+            "services.missing",
+        ],
+    ),
+    (
+        |sign| matches!(sign, Sign::ServiceFailed(Service::Firewall(_))),
+        &FIREWALL_SERVICE,
+        &["firewall-service.", "services.network-disabled"],
+    ),
+    (
+        |sign| sign == Sign::ServiceFailed(Service::Network),
+        &NETWORK_SERVICE,
+        &["services.network-disabled", "network."],
+    ),
+    (
+        |sign| sign == Sign::DuplicateSid,
+        &DUPLICATE_SID,
+        &["machine-sid."],
+    ),
+];
+
+/// Reads the logs of an installation for the events that are known here.
+pub(super) fn read(installation: &crate::windows::Installation) -> EventLogs {
+    EventLogs::read(installation, &signs::is_wanted)
+}
+
+/// Which events count.
+struct Window {
+    /// The last time that this Windows is known to have run.
+    newest: Option<Timestamp>,
+    /// When somebody last signed in by Remote Desktop.
+    signed_in: Option<Timestamp>,
+}
+
+impl Window {
+    fn of(logs: &EventLogs) -> Window {
+        let signed_in = logs
+            .events
+            .iter()
+            .find(|event| signs::sign(event) == Some(Sign::SignedIn));
+        Window {
+            newest: logs.newest(),
+            signed_in: signed_in.map(|event| event.time),
+        }
+    }
+
+    fn is_recent(&self, event: &LoggedEvent) -> bool {
+        self.newest
+            .is_some_and(|newest| newest.duration_since(event.time) <= RECENT)
+    }
+
+    /// Recent, and nobody signed in by Remote Desktop after it.
+    fn counts(&self, event: &LoggedEvent) -> bool {
+        self.is_recent(event) && self.signed_in.is_none_or(|after| event.time > after)
+    }
+}
+
+/// The events with a sign, newest first.
+fn signs_of(logs: &EventLogs) -> impl Iterator<Item = (Sign, &LoggedEvent)> {
+    let with_sign = |event| Some((signs::sign(event)?, event));
+    logs.events.iter().filter_map(with_sign)
+}
+
+/// Evidence of the newest event that `wanted` takes, by its sign and id, among those that count.
+pub(super) fn unrefuted(facts: &Facts<'_>, wanted: impl Fn(Sign, u32) -> bool) -> Option<Evidence> {
+    let window = Window::of(facts.events());
+    let mut events = signs_of(facts.events())
+        .filter(|(sign, event)| wanted(*sign, event.event.id) && window.counts(event))
+        .map(|(_, event)| event);
+    let newest = events.next()?;
+    let (mut count, mut oldest) = (1_u64, newest);
+    for event in events {
+        count = count.saturating_add(1);
+        oldest = event;
+    }
+    let mut found = format!(
+        "{}{}: {}",
+        time_text(newest.time),
+        age_text(window.newest, newest.time),
+        signs::text(newest)
+    );
+    if count > 1 {
+        found.push_str(&format!(
+            " ({count} such events since {})",
+            time_text(oldest.time)
+        ));
+    }
+    Some(Evidence {
+        kind: EvidenceKind::Event,
+        location: location(newest),
+        found,
+        expected: "no such event".to_owned(),
+    })
+}
+
+fn location(event: &LoggedEvent) -> String {
+    format!(
+        "{} log, {} {}",
+        event.log, event.event.provider, event.event.id
+    )
+}
+
+/// To the second, as everywhere in reports.
+fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// How long before the newest record, where that is long enough to matter.
+fn age_text(newest: Option<Timestamp>, time: Timestamp) -> String {
+    let hours = newest.map_or(0, |newest| newest.duration_since(time).as_hours());
+    match hours {
+        ..1 => String::new(),
+        1..48 => format!(", {hours} hours before the newest record"),
+        _ => format!(", {} days before the newest record", hours / 24),
+    }
+}
+
+fn run(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (is_sign, problem, _) in JOINS {
+        if let Some(evidence) = unrefuted(facts, |sign, _| is_sign(sign)) {
+            findings.push(problem.found(SOURCE, vec![evidence]));
+        }
+    }
+    findings.extend(failed_logons(facts));
+    findings.extend(unread(facts.events()));
+    findings
+}
+
+/// Moves the evidence of events to the findings that explain them.
+pub(super) fn join(findings: &mut Vec<Finding>) {
+    for (_, problem, explained_by) in JOINS {
+        let Some(at) = findings.iter().position(|finding| finding.id == problem.id) else {
+            continue;
+        };
+        let own = findings.remove(at);
+        let explanation = findings
+            .iter_mut()
+            .filter(|finding| explains(finding, explained_by))
+            .max_by_key(|finding| finding.severity);
+        let Some(finding) = explanation else {
+            findings.insert(at, own);
+            continue;
+        };
+        for evidence in own.evidence {
+            if !finding.evidence.contains(&evidence) {
+                finding.evidence.push(evidence);
+            }
+        }
+    }
+}
+
+fn explains(finding: &Finding, explained_by: &[&str]) -> bool {
+    finding.severity > Severity::Notice && explained_by.iter().any(|id| finding.id.starts_with(id))
+}
+
+fn failed_logons(facts: &Facts<'_>) -> Vec<Finding> {
+    let logs = facts.events();
+    let window = Window::of(logs);
+    let of = |wanted: Sign| {
+        Failures::gather(
+            signs_of(logs)
+                .filter(|(sign, event)| *sign == wanted && window.is_recent(event))
+                .map(|(_, event)| event),
+        )
+    };
+    let mut evidence = Vec::new();
+    let mut guesses = false;
+    for (failures, location) in [
+        (
+            of(Sign::LogonFailed),
+            "Security log, Microsoft-Windows-Security-Auditing 4625",
+        ),
+        (
+            of(Sign::ConnectionRefused),
+            "RdpCoreTS log, Microsoft-Windows-RemoteDesktopServices-RdpCoreTS 140",
+        ),
+    ] {
+        let (Some(first), Some(last)) = (failures.first, failures.last) else {
+            continue;
+        };
+        let is_guessing = failures.are_guesses();
+        // Whoever signed in after all had only mistyped.
+        if !is_guessing && window.signed_in.is_some_and(|after| last <= after) {
+            continue;
+        }
+        guesses |= is_guessing;
+        let mut parts = vec![format!(
+            "{} from {} to {}",
+            failures.count,
+            time_text(first),
+            time_text(last)
+        )];
+        for (what, counts) in [
+            ("reasons", &failures.reasons),
+            ("accounts", &failures.accounts),
+            ("addresses", &failures.sources),
+        ] {
+            if counts.names() > 0 {
+                parts.push(format!("{what}: {}", counts.shown()));
+            }
+        }
+        evidence.push(Evidence {
+            kind: EvidenceKind::Event,
+            location: location.to_owned(),
+            found: parts.join("; "),
+            expected: "no such event".to_owned(),
+        });
+    }
+    if evidence.is_empty() {
+        return Vec::new();
+    }
+    let problem: &'static Problem = if guesses { &GUESSES } else { &LOGON_FAILURES };
+    vec![problem.found(SOURCE, evidence)]
+}
+
+fn unread(logs: &EventLogs) -> Option<Finding> {
+    let evidence: Vec<Evidence> = logs
+        .logs
+        .iter()
+        .filter_map(|(_, path, state)| {
+            let found = match state {
+                LogState::Unreadable(why) => why.clone(),
+                LogState::Read(extent)
+                    if extent.damaged_chunks > 0 || extent.damaged_records > 0 =>
+                {
+                    format!(
+                        "damaged chunks: {}, damaged records: {}, records read: {}",
+                        extent.damaged_chunks, extent.damaged_records, extent.records
+                    )
+                }
+                _ => return None,
+            };
+            Some(Evidence {
+                kind: EvidenceKind::File,
+                location: path.replace('/', "\\"),
+                found,
+                expected: "a log that can be read".to_owned(),
+            })
+        })
+        .collect();
+    (!evidence.is_empty()).then(|| UNREAD.found(SOURCE, evidence))
+}
+
+/// An event that tells of Remote Desktop, for a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TimelineEvent {
+    /// When it was written, RFC 3339 in UTC.
+    pub time: String,
+    /// The log's short name, such as `System`.
+    pub log: &'static str,
+    /// Who logged it.
+    pub provider: String,
+    /// Which of the provider's events.
+    pub id: u32,
+    /// 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
+    pub level: u32,
+    /// What it says, in words of coldfix.
+    pub text: String,
+    /// The id of the finding that it proves.
+    pub finding: Option<&'static str>,
+}
+
+/// The events that tell of Remote Desktop, newest first: of each sign only the newest, so that one that comes by the
+/// thousands hides no other. At most 200.
+pub(super) fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
+    let mut taken: Vec<(Sign, usize)> = Vec::new();
+    let window = Window::of(facts.events());
+    let mut lines = Vec::new();
+    for (sign, event) in signs_of(facts.events()) {
+        match taken.iter_mut().find(|(known, _)| *known == sign) {
+            Some((_, count)) if *count >= most(sign) => continue,
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => taken.push((sign, 1)),
+        }
+        let is_evidence = match sign {
+            Sign::LogonFailed | Sign::ConnectionRefused => window.is_recent(event),
+            _ => window.counts(event),
+        };
+        let proves = is_evidence.then(|| proved(sign, findings)).flatten();
+        lines.push(TimelineEvent {
+            time: event.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            log: event.log,
+            provider: event.event.provider.clone(),
+            id: event.event.id,
+            level: event.event.level,
+            text: signs::text(event),
+            finding: proves,
+        });
+        if lines.len() == LONGEST_TIMELINE {
+            break;
+        }
+    }
+    lines
+}
+
+/// How many events of a sign a report lists.
+fn most(sign: Sign) -> usize {
+    match sign {
+        Sign::Certificate | Sign::Tls | Sign::ServiceFailed(_) | Sign::LogonFailed => 20,
+        Sign::SignedIn | Sign::LetIn => 10,
+        Sign::Connected | Sign::Listening => 3,
+        _ => 5,
+    }
+}
+
+/// The finding that holds the evidence of a sign.
+fn proved(sign: Sign, findings: &[Finding]) -> Option<&'static str> {
+    let held = |ids: &[&str]| {
+        findings
+            .iter()
+            .find(|finding| {
+                ids.iter().any(|id| finding.id.starts_with(id))
+                    && finding
+                        .evidence
+                        .iter()
+                        .any(|evidence| evidence.kind == EvidenceKind::Event)
+            })
+            .map(|finding| finding.id)
+    };
+    if matches!(sign, Sign::LogonFailed | Sign::ConnectionRefused) {
+        return held(&[LOGON_FAILURES.id, GUESSES.id]);
+    }
+    let (_, problem, explained_by) = JOINS.iter().find(|(is_sign, ..)| is_sign(sign))?;
+    held(explained_by).or_else(|| held(&[problem.id]))
+}
