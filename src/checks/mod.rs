@@ -131,7 +131,7 @@ impl Problem {
     }
 
     /// The finding, with its evidence.
-    fn found(&'static self, source: &[&str], evidence: Vec<Evidence>) -> Finding {
+    pub(crate) fn found(&'static self, source: &[&str], evidence: Vec<Evidence>) -> Finding {
         Finding {
             id: self.id,
             title: self.title,

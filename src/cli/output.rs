@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Where results go: standard output, or a file that appears whole or not at all.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -74,9 +74,9 @@ impl Output {
         let sink = match file {
             Some(path) => Sink::File(path.to_owned(), None),
             None => {
+                page.terminal = std::io::stdout().is_terminal();
                 if let Some((width, _)) = terminal_size::terminal_size_of(std::io::stdout()) {
                     page.width = width.0.into();
-                    page.terminal = true;
                 }
                 Sink::Stdout
             }

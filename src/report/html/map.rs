@@ -117,7 +117,7 @@ pub(super) fn section(report: &Report, language: Language) -> Markup {
             } }
             tbody { @for partition in &target.partitions { tr {
                 td class="number" { (partition.number) }
-                td { (partition.content.name()) }
+                td class="word" { (partition.content.name()) }
                 td {
                     (disk(&partition.type_name))
                     @if let Some(name) = &partition.name { ", " (disk(name)) }

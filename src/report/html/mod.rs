@@ -144,7 +144,7 @@ pub fn article(report: &Report, repair: Option<&Repair<'_>>, language: Language)
             @if !report.commands.is_empty() {
                 h3 { (say(words::COMMANDS)) }
                 @for command in &report.commands {
-                    p { (say(text::cures(command.severity))) }
+                    p class="lead" { (say(text::cures(command.severity))) }
                     pre { code { (printable(&command.command)) } }
                 }
                 p class="quiet" { (say(words::DRY_RUN)) }
@@ -210,20 +210,20 @@ fn facts(report: &Report, language: Language) -> Markup {
     html! {
         dl {
             @if let Some(container) = &target.container {
-                dt { (say(words::CONTAINER)) } dd { (container) }
+                dt { (say(words::CONTAINER)) } dd { (disk(container)) }
             }
             @if let Some(size) = target.size {
                 dt { (say(words::SIZE)) } dd { (text::size(size)) }
             }
             @if let Some(id) = &target.disk_id {
-                dt { (say(words::DISK_ID)) } dd { code { (id) } }
+                dt { (say(words::DISK_ID)) } dd { code { (disk(id)) } }
             }
             @for line in text::installations(report, language) {
                 dt { (say(words::WINDOWS)) } dd { (disk(&line)) }
             }
             @for installation in &report.installations {
                 @if let Some(sid) = &installation.machine_sid {
-                    dt { (say(words::MACHINE_SID)) } dd { code { (sid) } }
+                    dt { (say(words::MACHINE_SID)) } dd { code { (disk(sid)) } }
                 }
             }
             @for note in &report.notes {
@@ -261,7 +261,7 @@ fn findings(findings: &[Finding], severity: Severity, language: Language) -> Mar
                         p { (say(words::CURE)) ": " code { (text::fixes(finding, language)) } }
                     }
                     @for source in &finding.source {
-                        p class="quiet" {
+                        p class="quiet source" {
                             (say(words::SOURCE)) ": "
                             @if source.starts_with("https://") {
                                 a href=(source) rel="noreferrer" { (source) }
@@ -313,9 +313,9 @@ fn changes(operation: &OperationReport, language: Language) -> Markup {
     html! {
         h3 { (say(words::CHANGES)) }
         p class="quiet" {
-            (language.fill(words::ON_TARGET, &[("extent", &extent)]))
-            @if operation.id.is_none() { ". " (say(words::NOTHING_WRITTEN)) }
-            @else if operation.verified { ". " (say(words::READ_BACK)) }
+            (language.fill(words::ON_TARGET, &[("extent", &extent)])) br;
+            @if operation.id.is_none() { (say(words::NOTHING_WRITTEN)) }
+            @else if operation.verified { (say(words::READ_BACK)) }
         }
         table class="changes" {
             thead { tr {

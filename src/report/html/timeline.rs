@@ -12,7 +12,7 @@ use crate::windows::value::printable;
 
 /// Sizes of the picture, in its own units.
 const WIDTH: i64 = 1000;
-const LEFT: i64 = 150;
+const LEFT: i64 = 190;
 const RIGHT: i64 = 30;
 const LANE: i64 = 34;
 const AXIS: i64 = 30;
@@ -100,8 +100,8 @@ pub(super) fn section(events: &[TimelineEvent], language: Language) -> Markup {
                     th scope="col" { (say(words::PROVES)) }
                 } }
                 tbody { @for event in events { tr {
-                    td { (disk(&event.time)) }
-                    td { (say(level(event).1)) }
+                    td class="word" { (disk(event.time.replace('T', " ").trim_end_matches('Z'))) }
+                    td class="word" { (say(level(event).1)) }
                     td { (event.log) ": " (disk(&event.provider)) " " (event.id) }
                     td { (disk(&event.text)) }
                     td { @if let Some(finding) = event.finding { code { (finding) } } }
@@ -197,14 +197,14 @@ mod tests {
     #[test]
     fn the_first_and_the_last_event_stand_at_the_ends() {
         let span = Span::of(&[100, 0, 50]).expect("events");
-        assert_eq!((span.x(0), span.x(50), span.x(100)), (LEFT, 560, 970));
+        assert_eq!((span.x(0), span.x(50), span.x(100)), (LEFT, 580, 970));
         assert_eq!(span.ticks().len(), 5);
     }
 
     #[test]
     fn one_moment_stands_in_the_middle_and_no_time_is_too_far() {
         let span = Span::of(&[7]).expect("an event");
-        assert_eq!(span.x(7), 560);
+        assert_eq!(span.x(7), 580);
         assert_eq!(span.ticks().len(), 1);
         let span = Span::of(&[i64::MIN, i64::MAX]).expect("events");
         assert_eq!((span.x(i64::MIN), span.x(i64::MAX)), (LEFT, 970));

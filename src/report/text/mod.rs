@@ -235,7 +235,10 @@ pub fn diagnosis(report: &Report, page: Page) -> String {
             .iter()
             .map(|check| page.say(check.title))
             .collect();
-        let list = titles.join("; ");
+        let list = match language {
+            Language::English => titles.join("; "),
+            Language::Japanese => format!("{}。", titles.join("。")),
+        };
         line!(out, "{}{}", " ".repeat(TEXT), wrap(&list, TEXT, page.width));
     }
     out.push_str(&commands(report, page));
