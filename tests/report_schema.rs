@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! `docs/report.schema.json`: it is that of the report type, and what the program prints is valid for a validator
-//! that is not ours.
+//! What `docs` has from the code is current: the JSON Schemas, and the list of checks. What the program prints is valid
+//! for a validator that is not ours.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,24 +38,44 @@ for number, line in enumerate(open(sys.argv[2]), 1):
         print(f"line {number}: {error.json_path}: {error.message[:300]}")
 "#;
 
-const PATH: &str = "docs/report.schema.json";
+const REPORT: &str = "docs/report.schema.json";
+const CLONES: &str = "docs/clones.schema.json";
 
-#[test]
-fn the_published_schema_is_that_of_the_report() {
-    let mut text = serde_json::to_string_pretty(&coldfix::report::schema()).unwrap();
-    text.push('\n');
-    let path = support::root().join(PATH);
-    if std::env::var_os("COLDFIX_WRITE_SCHEMA").is_some_and(|value| !value.is_empty()) {
-        fs::write(&path, &text).unwrap();
+/// Compares a document with what the code makes of it; writes it where `variable` says so.
+fn is_current(name: &str, text: &str, variable: &str) {
+    let path = support::root().join(name);
+    if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+        fs::write(&path, text).unwrap();
     }
     assert!(
         fs::read_to_string(&path).unwrap_or_default() == text,
-        "{PATH} is stale: run this test with COLDFIX_WRITE_SCHEMA=1 and look at what has changed"
+        "{name} is stale: run this test with {variable}=1 and look at what has changed"
     );
 }
 
+#[test]
+fn the_published_schemas_are_those_of_the_code() {
+    for (name, schema) in [
+        (REPORT, coldfix::report::schema()),
+        (CLONES, coldfix::report::clones::schema()),
+    ] {
+        let mut text = serde_json::to_string_pretty(&schema).unwrap();
+        text.push('\n');
+        is_current(name, &text, "COLDFIX_WRITE_SCHEMA");
+    }
+}
+
+#[test]
+fn the_list_of_checks_is_that_of_the_code() {
+    let text = coldfix::report::catalogue::markdown();
+    is_current("docs/checks.md", &text, "COLDFIX_WRITE_CHECKS");
+    let state = support::temporary();
+    let printed = support::run(support::coldfix(state.path()).args(["checks", "--markdown"]));
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), text);
+}
+
 /// The faults that the validator finds in lines of JSON; None without it.
-fn faults(lines: &str, strict: bool) -> Option<String> {
+fn faults(schema: &str, lines: &str, strict: bool) -> Option<String> {
     if !support::require_python("jsonschema") {
         return None;
     }
@@ -65,7 +85,7 @@ fn faults(lines: &str, strict: bool) -> Option<String> {
     let mut command = std::process::Command::new(foreign::python("jsonschema"));
     command
         .args(["-c", VALIDATE])
-        .arg(support::root().join(PATH))
+        .arg(support::root().join(schema))
         .arg(file);
     if strict {
         command.arg("strict");
@@ -125,7 +145,7 @@ fn what_is_printed_is_valid() {
         );
     }
     assert!(lines.contains("\"set-value\""), "an operation");
-    let Some(found) = faults(&lines, true) else {
+    let Some(found) = faults(REPORT, &lines, true) else {
         return;
     };
     assert_eq!(found, "");
@@ -146,9 +166,9 @@ fn what_is_printed_is_valid() {
         broken(&|report| report["target"]["path"] = 1.into()),
     ];
     for line in &wrong {
-        assert_ne!(faults(line, false).unwrap(), "", "{line}");
+        assert_ne!(faults(REPORT, line, false).unwrap(), "", "{line}");
     }
     let new = broken(&|report| report["later"] = 1.into());
-    assert_eq!(faults(&new, false).unwrap(), "");
-    assert_ne!(faults(&new, true).unwrap(), "");
+    assert_eq!(faults(REPORT, &new, false).unwrap(), "");
+    assert_ne!(faults(REPORT, &new, true).unwrap(), "");
 }

@@ -12,6 +12,9 @@ use crate::error::Error;
 pub(super) struct Arguments {
     /// One check, fix or preset; all when left out
     id: Option<String>,
+    /// All of them as docs/checks.md
+    #[arg(long, hide = true, conflicts_with = "id")]
+    markdown: bool,
 }
 
 #[derive(Serialize)]
@@ -39,6 +42,10 @@ struct ProblemItem {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
+    if arguments.markdown {
+        output.text(&crate::report::catalogue::markdown())?;
+        return Ok(HEALTHY);
+    }
     let mut items: Vec<Item> = Vec::new();
     items.extend(CHECKS.iter().map(|check| {
         Item {

@@ -180,7 +180,10 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
         Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
     };
-    output.finish()?;
+    // A file appears whole or not at all.
+    if code != INTERRUPTED {
+        output.finish()?;
+    }
     Ok(code)
 }
 

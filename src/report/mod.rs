@@ -14,6 +14,7 @@ use crate::target::Target;
 use crate::windows::{Installation, Release};
 
 pub mod language;
+pub mod catalogue;
 pub mod clones;
 pub mod html;
 mod summary;

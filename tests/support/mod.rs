@@ -183,7 +183,8 @@ pub fn coldfix(state: &Path) -> Command {
         .env("HOME", state)
         .env("XDG_STATE_HOME", state)
         .env("XDG_DATA_HOME", state)
-        .env("NO_COLOR", "1");
+        .env("NO_COLOR", "1")
+        .env("COLDFIX_LANG", "en");
     command
 }
 
