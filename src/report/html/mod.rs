@@ -139,7 +139,7 @@ pub fn article(report: &Report, repair: Option<&Repair<'_>>, language: Language)
             }
             (facts(report, language))
             @if let Some(hint) = report.error.as_ref().and_then(|error| error.hint.as_ref()) {
-                p { (disk(&language.fill(words::NEXT, &[("hint", hint)]))) }
+                p class="lead" { (disk(&language.fill(words::NEXT, &[("hint", hint)]))) }
             }
             @if !report.commands.is_empty() {
                 h3 { (say(words::COMMANDS)) }

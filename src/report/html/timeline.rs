@@ -83,6 +83,15 @@ fn level(event: &TimelineEvent) -> (&'static str, &'static str) {
     }
 }
 
+/// Who logged it, where the name of the log does not tell.
+fn provider(event: &TimelineEvent) -> &str {
+    let provider = &*event.provider;
+    if provider.ends_with(event.log) {
+        return "";
+    }
+    provider.strip_prefix("Microsoft-Windows-").unwrap_or(provider)
+}
+
 /// The picture and the table; nothing where there are no events.
 pub(super) fn section(events: &[TimelineEvent], language: Language) -> Markup {
     let say = |text| language.say(text);
@@ -102,7 +111,10 @@ pub(super) fn section(events: &[TimelineEvent], language: Language) -> Markup {
                 tbody { @for event in events { tr {
                     td class="word" { (disk(event.time.replace('T', " ").trim_end_matches('Z'))) }
                     td class="word" { (say(level(event).1)) }
-                    td { (event.log) ": " (disk(&event.provider)) " " (event.id) }
+                    td {
+                        (event.log) " " (event.id)
+                        @if !provider(event).is_empty() { br; span class="quiet" { (disk(provider(event))) } }
+                    }
                     td { (disk(&event.text)) }
                     td { @if let Some(finding) = event.finding { code { (finding) } } }
                 } } }
