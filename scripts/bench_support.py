@@ -73,7 +73,7 @@ def human(count):
     return f"{count / (1 << 20):.2f} MiB"
 
 
-def table(rounds):
+def table(rounds, compare=True):
     rows = [("", *rounds)]
     figures = [
         ("wall time, median", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", statistics.median),
@@ -90,7 +90,7 @@ def table(rounds):
         rows.append((title, *(show(fold([get(cost) for cost in costs])) for costs in rounds.values())))
     for row in rows:
         print(f"{row[0]:<20}" + "".join(f"{cell:>16}" for cell in row[1:]))
-    if len(rounds) == 2:
+    if compare and len(rounds) == 2:
         ours, theirs = (statistics.median(cost.wall for cost in costs) for costs in rounds.values())
         print(f"\ncoldfix needs {ours / theirs:.3f} of the peer's time: {theirs / ours:.1f} times as fast")
 

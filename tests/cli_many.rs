@@ -79,14 +79,21 @@ fn any_number_of_threads_gives_the_same_lines_in_the_same_order() {
     let reports = lines(&one.stdout);
     assert_eq!(paths(&reports), targets);
     for verdict in ["healthy", "broken", "error"] {
-        assert!(reports.iter().any(|report| report["verdict"] == verdict), "{verdict}");
+        assert!(
+            reports.iter().any(|report| report["verdict"] == verdict),
+            "{verdict}"
+        );
     }
     let missing = &reports[8];
     assert_eq!(missing["error"]["kind"], "io", "{missing}");
     for arguments in [&["--jobs", "4"][..], &[]] {
         let other = diagnose(folder.path(), arguments, &targets);
         assert_eq!(other.stdout, one.stdout);
-        assert_eq!(String::from_utf8_lossy(&other.stderr), "", "no progress but on a terminal");
+        assert_eq!(
+            String::from_utf8_lossy(&other.stderr),
+            "",
+            "no progress but on a terminal"
+        );
     }
     let unordered = diagnose(folder.path(), &["--jobs", "4", "--unordered"], &targets);
     support::ends(&unordered, 3);
@@ -114,8 +121,14 @@ fn one_document_and_text_say_the_same_as_lines() {
     assert_eq!(array, reports);
     let text = String::from_utf8(run("text").stdout).unwrap();
     let last = text.lines().last().unwrap();
-    let healthy = reports.iter().filter(|report| report["verdict"] == "healthy").count();
-    let failed = reports.iter().filter(|report| !report["error"].is_null()).count();
+    let healthy = reports
+        .iter()
+        .filter(|report| report["verdict"] == "healthy")
+        .count();
+    let failed = reports
+        .iter()
+        .filter(|report| !report["error"].is_null())
+        .count();
     let found = reports.len() - healthy - failed;
     assert_eq!(
         last,
@@ -133,11 +146,17 @@ fn targets_come_from_files_and_from_standard_input_too() {
         return;
     };
     let expected = diagnose(folder.path(), &[], &targets).stdout;
-    let list: Vec<String> = targets.iter().map(|path| path.display().to_string()).collect();
+    let list: Vec<String> = targets
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let file = folder.path().join("list");
     fs::write(&file, format!("{}\r\n\n{}", list[1], list[2..].join("\n"))).unwrap();
     let from = ["--targets-from", file.to_str().unwrap()];
-    assert_eq!(diagnose(folder.path(), &from, &targets[..1]).stdout, expected);
+    assert_eq!(
+        diagnose(folder.path(), &from, &targets[..1]).stdout,
+        expected
+    );
 
     let mut child = support::coldfix(folder.path())
         .args(["diagnose", "--format", "jsonl", "--targets-from", "-"])
@@ -178,7 +197,10 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     assert!(fs::read(&file).unwrap() == spoiled);
     // Lines only.
     let mut text = support::coldfix(folder.path());
-    let output = text.args(["diagnose", "--resume", "f", "x"]).output().unwrap();
+    let output = text
+        .args(["diagnose", "--resume", "f", "x"])
+        .output()
+        .unwrap();
     assert!(support::ends(&output, 2).contains("--format jsonl"));
 }
 
@@ -194,11 +216,17 @@ fn ctrl_c_leaves_whole_lines_and_no_half_file() {
     fs::write(&list, format!("{target}\n").repeat(many)).unwrap();
     let run = |output: Option<&Path>| {
         let mut command = support::coldfix(folder.path());
-        command.args(["diagnose", "--format", "jsonl", "--targets-from"]).arg(&list);
+        command
+            .args(["diagnose", "--format", "jsonl", "--targets-from"])
+            .arg(&list);
         if let Some(file) = output {
             command.arg("-o").arg(file);
         }
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     };
     let interrupt = |id: u32| {
         support::run(Command::new("kill").args(["-INT", &id.to_string()]));
@@ -217,11 +245,19 @@ fn ctrl_c_leaves_whole_lines_and_no_half_file() {
     reader.read_to_end(&mut rest).unwrap();
     let code = child.wait().unwrap().code();
     let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
     assert_eq!(code, Some(130), "{stderr}");
     let count = 5 + lines(&rest).len();
     assert!(count < many);
-    assert_eq!(stderr, format!("interrupted: {count} of {many} targets are done\n"));
+    assert_eq!(
+        stderr,
+        format!("interrupted: {count} of {many} targets are done\n")
+    );
 
     let file = folder.path().join("whole-or-not-at-all");
     let before = fs::read_dir(folder.path()).unwrap().count();
@@ -267,8 +303,14 @@ fn clones_are_told_at_the_end() {
     assert_eq!(clones["schema"], "coldfix.clones/1");
     let group = &clones["groups"][0];
     assert_eq!(group["severity"], "notice");
-    assert_eq!(group["machine_sid"], lines[0]["installations"][0]["machine_sid"]);
-    let expected: Vec<&str> = targets[..2].iter().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(
+        group["machine_sid"],
+        lines[0]["installations"][0]["machine_sid"]
+    );
+    let expected: Vec<&str> = targets[..2]
+        .iter()
+        .map(|path| path.to_str().unwrap())
+        .collect();
     assert_eq!(group["targets"], serde_json::json!(expected));
 
     // Windows Server 2025 with the updates of September 2025 does not.
@@ -294,7 +336,10 @@ fn clones_are_told_at_the_end() {
         .output()
         .unwrap();
     let text = support::ends(&text, 1);
-    assert!(text.contains("2 targets carry the machine SID S-1-5-21-"), "{text}");
+    assert!(
+        text.contains("2 targets carry the machine SID S-1-5-21-"),
+        "{text}"
+    );
     assert!(text.contains("refuse sign-ins"), "{text}");
 }
 

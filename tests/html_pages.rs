@@ -46,8 +46,16 @@ fn browse(folder: &Path, page: &Path, arguments: &[&str]) -> String {
         support::program(BROWSER)
             .env("HOME", folder)
             .current_dir(folder)
-            .args(["--no-sandbox", "--disable-gpu", "--headless", "--hide-scrollbars"])
-            .arg(format!("--user-data-dir={}", folder.join("profile").display()))
+            .args([
+                "--no-sandbox",
+                "--disable-gpu",
+                "--headless",
+                "--hide-scrollbars",
+            ])
+            .arg(format!(
+                "--user-data-dir={}",
+                folder.join("profile").display()
+            ))
             .args(arguments)
             .arg(format!("file://{}", page.display())),
     );
@@ -55,7 +63,9 @@ fn browse(folder: &Path, page: &Path, arguments: &[&str]) -> String {
 }
 
 fn without_policy(page: &str) -> String {
-    let start = page.find("<meta http-equiv=\"Content-Security-Policy\"").unwrap();
+    let start = page
+        .find("<meta http-equiv=\"Content-Security-Policy\"")
+        .unwrap();
     let end = start + page[start..].find('>').unwrap() + 1;
     format!("{}{}", &page[..start], &page[end..])
 }
@@ -69,7 +79,11 @@ fn title(dom: &str) -> &str {
 fn measure(folder: &Path, page: &Path, width: u32, dark: bool) -> Value {
     let text = without_policy(&fs::read_to_string(page).unwrap());
     let measured = folder.join("measured.html");
-    fs::write(&measured, text.replace("</body>", &format!("{MEASURE}</body>"))).unwrap();
+    fs::write(
+        &measured,
+        text.replace("</body>", &format!("{MEASURE}</body>")),
+    )
+    .unwrap();
     let size = format!("--window-size={width},900");
     let scheme = format!("--blink-settings=preferredColorScheme={}", i32::from(!dark));
     let dom = browse(folder, &measured, &[&size, &scheme, "--dump-dom"]);
@@ -102,7 +116,17 @@ fn pages(folder: &Path) -> Option<[PathBuf; 2]> {
         support::coldfix(folder)
             .args(["reg", "add"])
             .arg(&disk)
-            .args([key, "-v", "ComputerName", "-t", "REG_SZ", "-d", HOSTILE, "-f", "--yes"]),
+            .args([
+                key,
+                "-v",
+                "ComputerName",
+                "-t",
+                "REG_SZ",
+                "-d",
+                HOSTILE,
+                "-f",
+                "--yes",
+            ]),
     );
     let many = folder.join("many.html");
     let output = support::coldfix(folder)
@@ -113,7 +137,15 @@ fn pages(folder: &Path) -> Option<[PathBuf; 2]> {
     support::ends(&output, 2);
     let repair = folder.join("repair.html");
     let output = support::coldfix(folder)
-        .args(["repair", "--format", "html", "--lang", "ja", "--dry-run", "-o"])
+        .args([
+            "repair",
+            "--format",
+            "html",
+            "--lang",
+            "ja",
+            "--dry-run",
+            "-o",
+        ])
         .args([&repair, &disk])
         .output()
         .unwrap();
@@ -133,7 +165,10 @@ fn a_hostile_name_is_text_and_no_script_runs() {
     let page = fs::read_to_string(&many).unwrap();
     let dom = browse(folder.path(), &many, &["--dump-dom"]);
     assert_eq!(title(&dom), "coldfix: why Remote Desktop does not answer");
-    assert!(dom.contains("&lt;script&gt;document.title="), "the name is shown");
+    assert!(
+        dom.contains("&lt;script&gt;document.title="),
+        "the name is shown"
+    );
     assert!(!dom.contains("<script") && !dom.contains("<img"));
     // A script that found its way into the page all the same is stopped by the policy, and by nothing else.
     let script = "<script>document.title='owned'</script></body>";
@@ -173,7 +208,10 @@ fn pages_fit_every_window_and_load_nothing() {
                     .iter()
                     .map(|level| level.as_i64().unwrap())
                     .collect();
-                assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
+                assert!(
+                    levels.windows(2).all(|pair| pair[1] <= pair[0] + 1),
+                    "{levels:?}"
+                );
                 assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
             }
         }
@@ -181,8 +219,17 @@ fn pages_fit_every_window_and_load_nothing() {
     // The measure sees what is too wide.
     let wide = folder.path().join("wide.html");
     let page = fs::read_to_string(&pages[0]).unwrap();
-    fs::write(&wide, page.replace("<footer>", "<footer><pre>x</pre><svg width=\"3000\" height=\"9\" aria-label=\"\">")).unwrap();
-    let text = fs::read_to_string(&wide).unwrap().replace("svg { display: block; width: 100%;", "svg { ");
+    fs::write(
+        &wide,
+        page.replace(
+            "<footer>",
+            "<footer><pre>x</pre><svg width=\"3000\" height=\"9\" aria-label=\"\">",
+        ),
+    )
+    .unwrap();
+    let text = fs::read_to_string(&wide)
+        .unwrap()
+        .replace("svg { display: block; width: 100%;", "svg { ");
     fs::write(&wide, text).unwrap();
     assert_ne!(measure(folder.path(), &wide, 768, false)["overflow"], 0);
 }
@@ -200,7 +247,11 @@ fn the_policy_lets_the_style_apply_and_light_differs_from_dark() {
         let file = folder.path().join(name);
         let screenshot = format!("--screenshot={}", file.display());
         let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
-        browse(folder.path(), page, &[&screenshot, &scheme, "--window-size=900,900"]);
+        browse(
+            folder.path(),
+            page,
+            &[&screenshot, &scheme, "--window-size=900,900"],
+        );
         fs::read(file).unwrap()
     };
     let light = shot(&many, "light.png", 1);
@@ -212,7 +263,11 @@ fn the_policy_lets_the_style_apply_and_light_differs_from_dark() {
     fs::write(&other, without_policy(&page)).unwrap();
     assert_eq!(shot(&other, "other.png", 1), light);
     fs::write(&other, page.replace("<style>", "<style> ")).unwrap();
-    assert_ne!(shot(&other, "unstyled.png", 1), light, "the hash is that of the style");
+    assert_ne!(
+        shot(&other, "unstyled.png", 1),
+        light,
+        "the hash is that of the style"
+    );
 }
 
 #[test]
@@ -229,25 +284,42 @@ fn pages_print_on_white_paper_with_everything_on_them() {
     for (page, texts) in [
         (
             &pages[0],
-            ["Made by coldfix", "Overview", "TLS 1.2 is disabled for servers", "Map of the disk"],
+            [
+                "Made by coldfix",
+                "Overview",
+                "TLS 1.2 is disabled for servers",
+                "Map of the disk",
+            ],
         ),
         (
             &pages[1],
-            ["変更内容", "ディスク マップ", "修復前に検出された項目", "コマンド"],
+            [
+                "変更内容",
+                "ディスク マップ",
+                "修復前に検出された項目",
+                "コマンド",
+            ],
         ),
     ] {
         let pdf = folder.path().join("page.pdf");
         let to = format!("--print-to-pdf={}", pdf.display());
         let dark = "--blink-settings=preferredColorScheme=0";
         browse(folder.path(), page, &[&to, dark, "--no-pdf-header-footer"]);
-        let text = support::run(support::program("pdftotext").args(["-layout"]).arg(&pdf).arg("-"));
+        let text = support::run(
+            support::program("pdftotext")
+                .args(["-layout"])
+                .arg(&pdf)
+                .arg("-"),
+        );
         let text = String::from_utf8(text.stdout).unwrap();
         let blanks = |text: &str| text.split_whitespace().collect::<String>();
         for wanted in texts {
             assert!(blanks(&text).contains(&blanks(wanted)), "{wanted}: {text}");
         }
         let picture = support::run(
-            support::program("pdftoppm").args(["-r", "20", "-gray", "-f", "1", "-l", "1"]).arg(&pdf),
+            support::program("pdftoppm")
+                .args(["-r", "20", "-gray", "-f", "1", "-l", "1"])
+                .arg(&pdf),
         );
         // The corners and most of the page are white, whatever the scheme of the screen.
         let pixels = &picture.stdout[picture.stdout.len() - 10_000..];

@@ -333,9 +333,7 @@ pub struct Proposal {
 impl Check {
     /// True for a finding of this check.
     pub fn found(&self, finding: &Finding) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.id == finding.id)
+        self.problems.iter().any(|problem| problem.id == finding.id)
     }
 }
 

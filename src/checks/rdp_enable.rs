@@ -21,7 +21,8 @@ const SWITCHES: [(&str, u32, &str); 3] = [
     ("TSUserEnabled", 0, "1 refuses user logons"),
 ];
 
-const BY_POLICY: &str = "Remote Desktop is switched off by Group Policy; the local setting is right";
+const BY_POLICY: &str =
+    "Remote Desktop is switched off by Group Policy; the local setting is right";
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-general-error",

@@ -13,6 +13,7 @@ use super::many::{self, End};
 use super::operation;
 use super::output::{Format, Output, json, warn};
 use super::resume::Resumed;
+use super::typed;
 use super::{Common, FINDINGS, HEALTHY, INTERRUPTED};
 use crate::checks::{self, Facts};
 use crate::error::{Error, Result};
@@ -219,7 +220,8 @@ impl<'a> Run<'a> {
             self.ordered,
             move |number| {
                 let path = targets.get(number).map_or(Path::new(""), PathBuf::as_path);
-                let report = report(path, &common, now).unwrap_or_else(|error| failed(path, &error));
+                let report =
+                    report(path, &common, now).unwrap_or_else(|error| failed(path, &error));
                 tell(&report, format, page)
             },
             move |number, message| {
@@ -359,6 +361,6 @@ fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
     let facts = Facts::gather(&installation, now)?;
     report.set_findings(checks::diagnose(&facts));
     report.events = checks::timeline(&facts, &report.findings);
-    report.commands = operation::cures(path, common, &report.findings);
+    report.commands = typed::cures(path, common, &report.findings);
     Ok(report)
 }

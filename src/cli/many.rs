@@ -224,10 +224,18 @@ mod tests {
         let mut seen = 0;
         let job = |_| ();
         let panicked = |_, _: &str| ();
-        let end = run(1000, 2, true, job, panicked, || false, |_, ()| {
-            seen += 1;
-            Ok(seen < 5)
-        });
+        let end = run(
+            1000,
+            2,
+            true,
+            job,
+            panicked,
+            || false,
+            |_, ()| {
+                seen += 1;
+                Ok(seen < 5)
+            },
+        );
         assert_eq!((end.expect("threads"), seen), (End::Stopped, 5));
         let end = run(1000, 2, true, job, panicked, || true, |_, ()| Ok(true));
         assert_eq!(end.expect("threads"), End::Stopped);

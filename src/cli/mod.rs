@@ -26,6 +26,7 @@ mod output;
 mod reg;
 mod repair;
 mod resume;
+mod typed;
 mod undo;
 
 use output::{Format, Lang, Output};

@@ -112,9 +112,7 @@ impl Output {
     /// Writes text. Colours are dropped where the sink is not a terminal or `NO_COLOR` is set.
     pub(super) fn text(&mut self, text: &str) -> Result<()> {
         match &mut self.sink {
-            Sink::File(..) => {
-                self.bytes(anstream::adapter::strip_str(text).to_string().as_bytes())
-            }
+            Sink::File(..) => self.bytes(anstream::adapter::strip_str(text).to_string().as_bytes()),
             Sink::Stdout => {
                 let mut stdout = anstream::stdout();
                 let written = stdout.write_all(text.as_bytes());
@@ -246,7 +244,9 @@ fn begin(path: &Path) -> Result<BufWriter<NamedTempFile>> {
 
 fn put_in_place(path: &Path, file: BufWriter<NamedTempFile>) -> Result<()> {
     let put = || -> std::io::Result<()> {
-        let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let file = file
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         #[cfg(unix)]

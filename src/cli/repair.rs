@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::operation::{self, Session};
+use super::operation::Session;
 use super::output::{Format, Output, write_file_with};
+use super::typed;
 use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::checks::{self, Facts, Finding, PRESETS, Severity};
 use crate::edit::Edit;
@@ -126,7 +127,7 @@ pub(super) fn run(
     }
     report.set_findings(checks::diagnose(&Facts::gather(&repaired, now)?));
     report.operation = done.operation;
-    report.commands = operation::cures(&session.target.path, common, &report.findings);
+    report.commands = typed::cures(&session.target.path, common, &report.findings);
     let undo = report.operation.as_ref().and_then(|operation| {
         let id = operation.id.as_ref()?;
         Some(session.undo_command(id))

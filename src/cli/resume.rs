@@ -195,7 +195,7 @@ mod tests {
     fn a_torn_line_is_cut_off_wherever_it_is_torn() {
         let (one, two) = (report("a", "healthy", "S"), report("b", "broken", "S"));
         for cut in 0..two.len() {
-            let torn = format!("{one}{}", &two[..cut]);
+            let torn = format!("{one}{}", two.get(..cut).expect("ASCII"));
             let (text, done, code) = resumed(&torn);
             if cut + 1 < two.len() {
                 assert_eq!(text, format!("{one}{{\"new\":1}}\n"), "{cut}");

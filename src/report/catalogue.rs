@@ -52,12 +52,20 @@ pub fn markdown() -> String {
     }
     line!(out, "\n## Presets");
     for preset in PRESETS {
-        line!(out, "\n### {}\n", code(&format!("--preset {}", preset.name)));
+        line!(
+            out,
+            "\n### {}\n",
+            code(&format!("--preset {}", preset.name))
+        );
         let fixes = preset.fixes.iter().map(|fix| code(fix));
         let fixes: Vec<String> = fixes.collect();
         line!(out, "{}: {}.", text(preset.title), fixes.join(", "));
         for fix in preset.where_possible {
-            line!(out, "\n{} is left out, and told, where it cannot be done.", code(fix));
+            line!(
+                out,
+                "\n{} is left out, and told, where it cannot be done.",
+                code(fix)
+            );
         }
         for left_out in preset.left_out {
             line!(out, "\nThis version does not do {}.", text(left_out));

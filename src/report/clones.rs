@@ -66,7 +66,11 @@ impl Seen {
     pub fn add_report(&mut self, report: &Report) {
         for installation in &report.installations {
             if let Some(sid) = &installation.machine_sid {
-                self.add(&report.target.path, sid, installation.release.build.as_deref());
+                self.add(
+                    &report.target.path,
+                    sid,
+                    installation.release.build.as_deref(),
+                );
             }
         }
     }

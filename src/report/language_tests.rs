@@ -69,22 +69,30 @@ fn japanese() -> &'static Messages {
 fn the_sentences_in_the_code_are_found() {
     let found = sentences();
     assert!(found.len() >= 3, "{found:?}");
-    assert!(found.contains(
-        "Remote Desktop is switched off by Group Policy; the local setting is right"
-    ));
+    assert!(
+        found
+            .contains("Remote Desktop is switched off by Group Policy; the local setting is right")
+    );
 }
 
 #[test]
 fn every_text_has_its_japanese() {
     let text = include_str!("messages/ja.json");
     let file: Messages = serde_json::from_str(text).expect("messages/ja.json is JSON");
-    assert_eq!(file.len(), text.matches("\": \"").count(), "a text is there twice");
+    assert_eq!(
+        file.len(),
+        text.matches("\": \"").count(),
+        "a text is there twice"
+    );
     let mut wanted: BTreeSet<String> = texts().iter().map(|text| (*text).to_owned()).collect();
     wanted.extend(sentences());
     let line = |text: &String| format!("  {}: \"\",", serde_json::to_string(text).expect("text"));
     let missing: Vec<String> = wanted
         .iter()
-        .filter(|text| file.get(*text).is_none_or(|japanese| japanese.trim().is_empty()))
+        .filter(|text| {
+            file.get(*text)
+                .is_none_or(|japanese| japanese.trim().is_empty())
+        })
         .map(line)
         .collect();
     let left_over: Vec<String> = file
@@ -130,12 +138,22 @@ fn japanese_is_japanese() {
         // Names such as Windows and lists of what is filled in have no Japanese of their own.
         let own: String = english
             .split('{')
-            .filter_map(|part| part.split_once('}').map_or(Some(part), |(_, rest)| Some(rest)))
+            .filter_map(|part| {
+                part.split_once('}')
+                    .map_or(Some(part), |(_, rest)| Some(rest))
+            })
             .collect();
         let long = own.matches(char::is_alphabetic).count() > 12;
-        assert!(!long || japanese.contains(kana) || japanese.contains(kanji), "{english}");
+        assert!(
+            !long || japanese.contains(kana) || japanese.contains(kanji),
+            "{english}"
+        );
         // A sentence ends as its original does.
-        assert_eq!(english.ends_with('.'), japanese.ends_with('。'), "{english}\n{japanese}");
+        assert_eq!(
+            english.ends_with('.'),
+            japanese.ends_with('。'),
+            "{english}\n{japanese}"
+        );
     }
 }
 

@@ -13,10 +13,10 @@ use crate::plan::Step;
 use crate::target::Target;
 use crate::windows::{Installation, Release};
 
-pub mod language;
 pub mod catalogue;
 pub mod clones;
 pub mod html;
+pub mod language;
 mod summary;
 pub mod text;
 pub(crate) mod words;

@@ -108,7 +108,10 @@ pub fn last_line(report: &Report, language: Language) -> String {
         ("sentence", &sentence),
     ];
     let plain = language.fill(words::LAST_LINE, &values);
-    let commands = report.commands.iter().map(|command| command.command.as_str());
+    let commands = report
+        .commands
+        .iter()
+        .map(|command| command.command.as_str());
     let fits = commands
         .take(1)
         .map(|command| {

@@ -59,7 +59,8 @@ fn widths(lens: &[u64]) -> Vec<u64> {
     let mut narrow = vec![false; lens.len()];
     // Each round widens at least one part, or is the last.
     loop {
-        let room = WIDTH.saturating_sub(narrowest * narrow.iter().filter(|narrow| **narrow).count() as u64);
+        let room = WIDTH
+            .saturating_sub(narrowest * narrow.iter().filter(|narrow| **narrow).count() as u64);
         let total: u128 = lens
             .iter()
             .zip(&narrow)
@@ -132,7 +133,12 @@ pub(super) fn section(report: &Report, language: Language) -> Markup {
 }
 
 fn label(partition: &PartitionReport) -> Option<&str> {
-    partition.volume.as_ref()?.label.as_deref().filter(|label| !label.is_empty())
+    partition
+        .volume
+        .as_ref()?
+        .label
+        .as_deref()
+        .filter(|label| !label.is_empty())
 }
 
 fn is_windows(report: &Report, partition: &PartitionReport) -> bool {

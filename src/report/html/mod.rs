@@ -127,7 +127,10 @@ pub fn end(rows: &[Row], clones: Option<&Clones>, language: Language) -> String 
 /// All of one target.
 pub fn article(report: &Report, repair: Option<&Repair<'_>>, language: Language) -> String {
     let say = |text| language.say(text);
-    let serious = report.findings.iter().any(|finding| finding.severity > Severity::Notice);
+    let serious = report
+        .findings
+        .iter()
+        .any(|finding| finding.severity > Severity::Notice);
     let markup = html! {
         article {
             h2 { (disk(&report.target.path)) }

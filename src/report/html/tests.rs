@@ -9,8 +9,7 @@ use crate::report::{InstallationReport, PartitionReport};
 use crate::volume::State;
 use crate::windows::Release;
 
-const HOSTILE: &str =
-    "</bdi></title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"' onload='x\u{1b}[31m&amp;";
+const HOSTILE: &str = "</bdi></title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"' onload='x\u{1b}[31m&amp;";
 
 /// A report in which every text that a disk can choose is hostile.
 fn hostile() -> Report {
@@ -87,7 +86,14 @@ fn nothing_that_a_disk_says_becomes_an_element_or_an_attribute() {
     };
     let page = page(&hostile(), Some(&repair), Language::English);
     assert!(page.matches("&lt;script&gt;").count() > 15);
-    for forbidden in ["<script", "<img", "\" onload", "' onload='x\"", "&amp;amp\"", "\u{1b}"] {
+    for forbidden in [
+        "<script",
+        "<img",
+        "\" onload",
+        "' onload='x\"",
+        "&amp;amp\"",
+        "\u{1b}",
+    ] {
         assert!(!page.contains(forbidden), "{forbidden:?}");
     }
     // Every quotation mark of an attribute is the template's own.

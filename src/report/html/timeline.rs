@@ -57,7 +57,11 @@ impl Span {
     fn ticks(&self) -> Vec<(i64, String)> {
         let len = self.last.saturating_sub(self.first);
         let steps = if len == 0 { 0 } else { TICKS };
-        let format = if len < 3 * 86_400 { "%m-%d %H:%M" } else { "%Y-%m-%d" };
+        let format = if len < 3 * 86_400 {
+            "%m-%d %H:%M"
+        } else {
+            "%Y-%m-%d"
+        };
         (0..=steps)
             .filter_map(|step| {
                 let part = i128::from(len) * i128::from(step) / i128::from(steps.max(1));
@@ -89,7 +93,9 @@ fn provider(event: &TimelineEvent) -> &str {
     if provider.ends_with(event.log) {
         return "";
     }
-    provider.strip_prefix("Microsoft-Windows-").unwrap_or(provider)
+    provider
+        .strip_prefix("Microsoft-Windows-")
+        .unwrap_or(provider)
 }
 
 /// The picture and the table; nothing where there are no events.

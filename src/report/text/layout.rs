@@ -55,10 +55,7 @@ pub fn count(number: u64, word: &str) -> String {
 }
 
 /// A number of bytes in the unit that suits it.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "one decimal of it is shown"
-)]
+#[expect(clippy::cast_precision_loss, reason = "one decimal of it is shown")]
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -99,7 +96,8 @@ mod tests {
 
     #[test]
     fn japanese_wraps_by_columns_and_never_begins_a_line_with_a_full_stop() {
-        let text = "リモート デスクトップのリスナーは、現在のクライアントと TLS で合意できません。".repeat(4);
+        let text = "リモート デスクトップのリスナーは、現在のクライアントと TLS で合意できません。"
+            .repeat(4);
         for width in 40..80 {
             let wrapped = wrap(&text, 9, width);
             for line in wrapped.lines().skip(1) {
@@ -119,7 +117,8 @@ mod tests {
 
     #[test]
     fn tables_fit_and_keep_every_character() {
-        let place = "HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\TermService\\Start".repeat(2);
+        let place =
+            "HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\TermService\\Start".repeat(2);
         let rows = vec![vec![
             Cow::from(&place),
             Cow::from("REG_DWORD 0x4"),

@@ -93,7 +93,10 @@ pub fn header(report: &Report, page: Page) -> String {
     facts.extend(target.size.map(size));
     if !target.partitions.is_empty() {
         let number = target.partitions.len() as u64;
-        facts.push(page.language.count(number, words::PARTITION, words::PARTITIONS));
+        facts.push(
+            page.language
+                .count(number, words::PARTITION, words::PARTITIONS),
+        );
     }
     let text = format!("{} ({})", target.path, facts.join(", "));
     page.labelled(&mut out, BOLD, words::TARGET, &text);
@@ -225,7 +228,12 @@ pub fn diagnosis(report: &Report, page: Page) -> String {
     let language = page.language;
     if report.summary.is_some() && report.error.is_none() {
         let sentence = super::summary::sentence(report, language);
-        page.labelled(&mut out, verdict_style(report.verdict), words::VERDICT, &sentence);
+        page.labelled(
+            &mut out,
+            verdict_style(report.verdict),
+            words::VERDICT,
+            &sentence,
+        );
     }
     out.push_str(&findings(&report.findings, page));
     if !report.healthy.is_empty() {
@@ -307,13 +315,19 @@ pub(super) fn clones(group: &super::clones::Group, listed: usize, page: Page) ->
         style = style(group.severity),
     );
     let indent = " ".repeat(TEXT);
-    line!(out, "{indent}{}", wrap(page.say(group.cause), TEXT, page.width));
+    line!(
+        out,
+        "{indent}{}",
+        wrap(page.say(group.cause), TEXT, page.width)
+    );
     for target in group.targets.iter().take(listed) {
         line!(out, "{}{}", " ".repeat(PART), printable(target));
     }
     let more = number.saturating_sub(listed as u64);
     if more > 0 {
-        let text = page.language.fill(words::AND_MORE, &[("n", &more.to_string())]);
+        let text = page
+            .language
+            .fill(words::AND_MORE, &[("n", &more.to_string())]);
         line!(out, "{}{text}", " ".repeat(PART));
     }
     out
@@ -335,7 +349,10 @@ pub fn many(count: u64, ended: [u64; 3], language: Language) -> String {
 pub fn operation(operation: &OperationReport, page: Page) -> String {
     let mut out = String::new();
     line!(out, "\n{BOLD}{}{BOLD:#}", page.say(words::CHANGES));
-    for edits in operation.edits.chunk_by(|one, next| one.reason == next.reason) {
+    for edits in operation
+        .edits
+        .chunk_by(|one, next| one.reason == next.reason)
+    {
         if let Some(edit) = edits.first() {
             line!(out, "  {DIM}{}{DIM:#}", edit.reason);
         }
@@ -389,7 +406,11 @@ pub(super) fn extent_in(
     host_operations: u64,
     language: Language,
 ) -> String {
-    let text = if ranges == 1 { words::RANGE } else { words::RANGES };
+    let text = if ranges == 1 {
+        words::RANGE
+    } else {
+        words::RANGES
+    };
     let values = [("bytes", &*size(bytes)), ("n", &*ranges.to_string())];
     let bytes = language.fill(text, &values);
     let host = language.count(host_operations, words::HOST_SET, words::HOST_SETS);
@@ -421,7 +442,11 @@ pub fn conclusion(report: &Report, undo: Option<&str>, language: Language) -> St
         line!(out, "{}", language.fill(words::REMAINS, &values));
     }
     if let Some(command) = undo {
-        line!(out, "{}", language.fill(words::UNDO, &[("command", command)]));
+        line!(
+            out,
+            "{}",
+            language.fill(words::UNDO, &[("command", command)])
+        );
     }
     let left = match remaining {
         0 => language.say(words::NOTHING_LEFT).to_owned(),

@@ -20,7 +20,9 @@ fn problem(id: &str) -> &'static Problem {
 fn report(ids: &[&str]) -> Report {
     let mut report = Report::failed("disk.vhdx", &Error::unsupported("", ""));
     report.error = None;
-    let findings = ids.iter().map(|id| problem(id).found(&["source"], Vec::new()));
+    let findings = ids
+        .iter()
+        .map(|id| problem(id).found(&["source"], Vec::new()));
     report.set_findings(findings.collect());
     report
 }
@@ -31,13 +33,21 @@ fn summary(ids: &[&str]) -> String {
 
 #[test]
 fn the_summary_is_the_leading_finding_and_what_else_there_is() {
-    assert_eq!(summary(&["tls.disabled"]), "TLS 1.2 is disabled for servers");
+    assert_eq!(
+        summary(&["tls.disabled"]),
+        "TLS 1.2 is disabled for servers"
+    );
     assert_eq!(
         summary(&["tls.disabled", "nla.invalid"]),
         "TLS 1.2 is disabled for servers; also: Network Level Authentication has an invalid setting"
     );
     assert_eq!(
-        summary(&["tls.disabled", "nla.invalid", "rdp-enable.off", "tls.unclear"]),
+        summary(&[
+            "tls.disabled",
+            "nla.invalid",
+            "rdp-enable.off",
+            "tls.unclear"
+        ]),
         "TLS 1.2 is disabled for servers; also: 2 more faults, 1 risk"
     );
     assert_eq!(
@@ -56,7 +66,8 @@ fn the_summary_is_the_leading_finding_and_what_else_there_is() {
 #[test]
 fn a_sentence_of_the_evidence_takes_the_place_of_the_title() {
     let mut finding = problem("rdp-enable.off").found(&[], Vec::new());
-    finding.sentence = Some("Remote Desktop is switched off by Group Policy; the local setting is right");
+    finding.sentence =
+        Some("Remote Desktop is switched off by Group Policy; the local setting is right");
     let mut report = report(&[]);
     report.set_findings(vec![finding]);
     let line = last_line(&report, Language::Japanese);
@@ -130,7 +141,8 @@ fn an_operation() -> OperationReport {
         id: None,
         edits: vec![EditReport {
             kind: "set-value",
-            location: r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\Services\TermService\Start".to_owned(),
+            location: r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\Services\TermService\Start"
+                .to_owned(),
             before: "REG_DWORD 0x4".to_owned(),
             after: "REG_DWORD 0x3".to_owned(),
             reason: "services".to_owned(),
@@ -145,16 +157,27 @@ fn an_operation() -> OperationReport {
 
 #[test]
 fn changes_are_a_table_on_a_terminal_and_lines_elsewhere() {
-    let lines = anstream::adapter::strip_str(&operation(&an_operation(), Page::default())).to_string();
-    assert!(lines.contains("\n      - REG_DWORD 0x4\n      + REG_DWORD 0x3\n"), "{lines}");
-    assert!(lines.contains("512 bytes in 1 range on the target"), "{lines}");
+    let lines =
+        anstream::adapter::strip_str(&operation(&an_operation(), Page::default())).to_string();
+    assert!(
+        lines.contains("\n      - REG_DWORD 0x4\n      + REG_DWORD 0x3\n"),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("512 bytes in 1 range on the target"),
+        "{lines}"
+    );
     let page = Page {
         width: 70,
         terminal: true,
         language: Language::Japanese,
     };
     let table = anstream::adapter::strip_str(&operation(&an_operation(), page)).to_string();
-    let row = |text: &str| table.lines().any(|line| line.contains(text) && line.contains('│'));
+    let row = |text: &str| {
+        table
+            .lines()
+            .any(|line| line.contains(text) && line.contains('│'))
+    };
     assert!(row("変更前") && row("REG_DWORD 0x4"), "{table}");
     assert!(table.lines().all(|line| line.width() <= 70), "{table}");
 }
