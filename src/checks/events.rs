@@ -7,10 +7,9 @@
 
 mod logons;
 mod signs;
+mod timeline;
 
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::windows::{EventLogs, LogState, LoggedEvent};
 
@@ -18,11 +17,11 @@ use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, St
 
 use logons::Failures;
 pub(super) use signs::{Firewall, Service, Sign};
+pub use timeline::TimelineEvent;
+pub(super) use timeline::timeline;
 
 /// How long before the newest record events count; ours.
 const RECENT: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// How many events a report lists; ours.
-const LONGEST_TIMELINE: usize = 200;
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/event-id-troubleshoot-vm-rdp-connecton",
@@ -139,38 +138,50 @@ pub(super) const CHECK: Check = Check {
     run,
 };
 
-/// What signs lead to: the problem of their own, and beginnings of the ids of findings that explain them.
-const JOINS: [(fn(Sign) -> bool, &Problem, &[&str]); 6] = [
-    (
-        |sign| sign == Sign::Certificate,
-        &CERTIFICATE,
-        &["machine-keys.", "rdp-certificate.", "certificate."],
-    ),
-    (|sign| sign == Sign::Tls, &TLS, &["tls."]),
-    (
-        |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),
-        &RDP_SERVICE,
-        &[
+/// What signs lead to.
+struct Join {
+    is_sign: fn(Sign) -> bool,
+    /// The problem where nothing else explains them.
+    problem: &'static Problem,
+    /// Beginnings of the ids of findings that explain them.
+    explained_by: &'static [&'static str],
+}
+
+const JOINS: [Join; 6] = [
+    Join {
+        is_sign: |sign| sign == Sign::Certificate,
+        problem: &CERTIFICATE,
+        explained_by: &["machine-keys.", "rdp-certificate."],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::Tls,
+        problem: &TLS,
+        explained_by: &["tls."],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),
+        problem: &RDP_SERVICE,
+        explained_by: &[
             "services.rdp-disabled",
             "services.account",
             "services.missing",
         ],
-    ),
-    (
-        |sign| matches!(sign, Sign::ServiceFailed(Service::Firewall(_))),
-        &FIREWALL_SERVICE,
-        &["firewall-service.", "services.network-disabled"],
-    ),
-    (
-        |sign| sign == Sign::ServiceFailed(Service::Network),
-        &NETWORK_SERVICE,
-        &["services.network-disabled", "network."],
-    ),
-    (
-        |sign| sign == Sign::DuplicateSid,
-        &DUPLICATE_SID,
-        &["machine-sid."],
-    ),
+    },
+    Join {
+        is_sign: |sign| matches!(sign, Sign::ServiceFailed(Service::Firewall(_))),
+        problem: &FIREWALL_SERVICE,
+        explained_by: &["firewall-service.", "services.network-disabled"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::ServiceFailed(Service::Network),
+        problem: &NETWORK_SERVICE,
+        explained_by: &["services.network-disabled"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::DuplicateSid,
+        problem: &DUPLICATE_SID,
+        explained_by: &["machine-sid."],
+    },
 ];
 
 /// Reads the logs of an installation for the events that are known here.
@@ -271,9 +282,9 @@ fn age_text(newest: Option<Timestamp>, time: Timestamp) -> String {
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (is_sign, problem, _) in JOINS {
-        if let Some(evidence) = unrefuted(facts, |sign, _| is_sign(sign)) {
-            findings.push(problem.found(SOURCE, vec![evidence]));
+    for join in JOINS {
+        if let Some(evidence) = unrefuted(facts, |sign, _| (join.is_sign)(sign)) {
+            findings.push(join.problem.found(SOURCE, vec![evidence]));
         }
     }
     findings.extend(failed_logons(facts));
@@ -283,7 +294,12 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
 
 /// Moves the evidence of events to the findings that explain them.
 pub(super) fn join(findings: &mut Vec<Finding>) {
-    for (_, problem, explained_by) in JOINS {
+    for Join {
+        problem,
+        explained_by,
+        ..
+    } in JOINS
+    {
         let Some(at) = findings.iter().position(|finding| finding.id == problem.id) else {
             continue;
         };
@@ -394,87 +410,4 @@ fn unread(logs: &EventLogs) -> Option<Finding> {
         })
         .collect();
     (!evidence.is_empty()).then(|| UNREAD.found(SOURCE, evidence))
-}
-
-/// An event that tells of Remote Desktop, for a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct TimelineEvent {
-    /// When it was written, RFC 3339 in UTC.
-    pub time: String,
-    /// The log's short name, such as `System`.
-    pub log: &'static str,
-    /// Who logged it.
-    pub provider: String,
-    /// Which of the provider's events.
-    pub id: u32,
-    /// 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
-    pub level: u32,
-    /// What it says, in words of coldfix.
-    pub text: String,
-    /// The id of the finding that it proves.
-    pub finding: Option<&'static str>,
-}
-
-/// The events that tell of Remote Desktop, newest first: of each sign only the newest, so that one that comes by the
-/// thousands hides no other. At most 200.
-pub(super) fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
-    let mut taken: Vec<(Sign, usize)> = Vec::new();
-    let window = Window::of(facts.events());
-    let mut lines = Vec::new();
-    for (sign, event) in signs_of(facts.events()) {
-        match taken.iter_mut().find(|(known, _)| *known == sign) {
-            Some((_, count)) if *count >= most(sign) => continue,
-            Some((_, count)) => *count = count.saturating_add(1),
-            None => taken.push((sign, 1)),
-        }
-        let is_evidence = match sign {
-            Sign::LogonFailed | Sign::ConnectionRefused => window.is_recent(event),
-            _ => window.counts(event),
-        };
-        let proves = is_evidence.then(|| proved(sign, findings)).flatten();
-        lines.push(TimelineEvent {
-            time: event.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            log: event.log,
-            provider: event.event.provider.clone(),
-            id: event.event.id,
-            level: event.event.level,
-            text: signs::text(event),
-            finding: proves,
-        });
-        if lines.len() == LONGEST_TIMELINE {
-            break;
-        }
-    }
-    lines
-}
-
-/// How many events of a sign a report lists.
-fn most(sign: Sign) -> usize {
-    match sign {
-        Sign::Certificate | Sign::Tls | Sign::ServiceFailed(_) | Sign::LogonFailed => 20,
-        Sign::SignedIn | Sign::LetIn => 10,
-        Sign::Connected | Sign::Listening => 3,
-        _ => 5,
-    }
-}
-
-/// The finding that holds the evidence of a sign.
-fn proved(sign: Sign, findings: &[Finding]) -> Option<&'static str> {
-    let held = |ids: &[&str]| {
-        findings
-            .iter()
-            .find(|finding| {
-                ids.iter().any(|id| finding.id.starts_with(id))
-                    && finding
-                        .evidence
-                        .iter()
-                        .any(|evidence| evidence.kind == EvidenceKind::Event)
-            })
-            .map(|finding| finding.id)
-    };
-    if matches!(sign, Sign::LogonFailed | Sign::ConnectionRefused) {
-        return held(&[LOGON_FAILURES.id, GUESSES.id]);
-    }
-    let (_, problem, explained_by) = JOINS.iter().find(|(is_sign, ..)| is_sign(sign))?;
-    held(explained_by).or_else(|| held(&[problem.id]))
 }
