@@ -12,12 +12,14 @@
 
 #[path = "support/event_log.rs"]
 mod event_log;
+mod mounted_support;
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use event_log::NewEvent;
+use mounted_support::Mount;
 use serde_json::Value;
 use support::ends;
 
@@ -156,6 +158,54 @@ fn an_event_joins_the_finding_that_it_proves() {
 
 fn started(time: &'static str) -> NewEvent {
     NewEvent::new(time, "Microsoft-Windows-Kernel-General", 12, &[])
+}
+
+/// A key that Remote Desktop may not read, on a real NTFS volume, with a log that ntfs-3g wrote.
+#[test]
+fn a_log_on_ntfs_proves_that_a_key_cannot_be_read() {
+    let state = tempfile::tempdir().unwrap();
+    let Some(disk) = support::fixture("keys-denied.raw", state.path()) else {
+        return;
+    };
+    let mut events: Vec<NewEvent> = std::iter::repeat_n(started(MONDAY), 500).collect();
+    let key = [
+        ("Type", "server"),
+        ("ErrorCode", "0x8009030d"),
+        ("ErrorStatus", "10001"),
+    ];
+    events.push(NewEvent::new(TUESDAY, "Schannel", 36870, &key));
+    let log = event_log::log(&events);
+    assert!(log.len() > 200_000, "several clusters");
+    let at = state.path().join("mount");
+    let Some(mount) = Mount::ntfs("ntfs-3g", "rw", &disk, &at) else {
+        return;
+    };
+    fs::create_dir_all(at.join(LOGS)).unwrap();
+    fs::write(at.join(LOGS).join("System.evtx"), &log).unwrap();
+    drop(mount);
+
+    let bench = Bench {
+        state,
+        target: disk,
+    };
+    let report = bench.report(1);
+    assert_eq!(
+        evidence(finding(&report, "machine-keys.key-unreadable")),
+        [
+            "System log, Schannel 36870: 2026-03-03 08:00:00 UTC: the private key of a TLS server's certificate cannot \
+             be used: server, 0x8009030d, 10001"
+        ]
+    );
+    assert_eq!(
+        report["events"][0]["finding"],
+        "machine-keys.key-unreadable"
+    );
+    // Of the starts the newest five.
+    assert_eq!(report["events"].as_array().unwrap().len(), 6);
+    bench.coldfix(&["repair", "--yes"], 0);
+    let report = bench.report(0);
+    assert!(ids(&report).contains(&"events.certificate"));
+    assert_eq!(report["verdict"], "healthy");
 }
 
 #[test]
