@@ -33,7 +33,7 @@ const CERTIFICATE: Problem = Problem {
     title: "The log says that a certificate or its key could not be used",
     severity: Severity::Notice,
     stage: Stage::Handshake,
-    trigger: "Events 1057, 1058 or 1064 of TerminalServices-RemoteConnectionManager, or 36870 or 36872 of Schannel for a server, and no finding explains them.",
+    trigger: "Events 1057, 1058 or 1064 of TerminalServices-RemoteConnectionManager, or 36870 of Schannel for a server, and no finding explains them.",
     cause: "Without its certificate's key Remote Desktop cannot set up TLS, and clients report an internal error. Other servers on this machine log the same of their certificates.",
     fixes: &["machine-keys"],
 };
@@ -141,26 +141,32 @@ pub(super) const CHECK: Check = Check {
 /// What signs lead to.
 struct Join {
     is_sign: fn(Sign) -> bool,
-    /// The problem where nothing else explains them.
-    problem: &'static Problem,
+    /// The problem where nothing else explains them; `None` where they are then nothing to speak of.
+    problem: Option<&'static Problem>,
     /// Beginnings of the ids of findings that explain them.
     explained_by: &'static [&'static str],
 }
 
-const JOINS: [Join; 6] = [
+const JOINS: [Join; 7] = [
     Join {
         is_sign: |sign| sign == Sign::Certificate,
-        problem: &CERTIFICATE,
+        problem: Some(&CERTIFICATE),
+        explained_by: &["machine-keys.", "rdp-certificate."],
+    },
+    // Servers without a certificate of their own log it at each start.
+    Join {
+        is_sign: |sign| sign == Sign::NoCertificate,
+        problem: None,
         explained_by: &["machine-keys.", "rdp-certificate."],
     },
     Join {
         is_sign: |sign| sign == Sign::Tls,
-        problem: &TLS,
+        problem: Some(&TLS),
         explained_by: &["tls."],
     },
     Join {
         is_sign: |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),
-        problem: &RDP_SERVICE,
+        problem: Some(&RDP_SERVICE),
         explained_by: &[
             "services.rdp-disabled",
             "services.account",
@@ -169,17 +175,17 @@ const JOINS: [Join; 6] = [
     },
     Join {
         is_sign: |sign| matches!(sign, Sign::ServiceFailed(Service::Firewall(_))),
-        problem: &FIREWALL_SERVICE,
+        problem: Some(&FIREWALL_SERVICE),
         explained_by: &["firewall-service.", "services.network-disabled"],
     },
     Join {
         is_sign: |sign| sign == Sign::ServiceFailed(Service::Network),
-        problem: &NETWORK_SERVICE,
+        problem: Some(&NETWORK_SERVICE),
         explained_by: &["services.network-disabled"],
     },
     Join {
         is_sign: |sign| sign == Sign::DuplicateSid,
-        problem: &DUPLICATE_SID,
+        problem: Some(&DUPLICATE_SID),
         explained_by: &["machine-sid."],
     },
 ];
@@ -281,41 +287,26 @@ fn age_text(newest: Option<Timestamp>, time: Timestamp) -> String {
 }
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for join in JOINS {
-        if let Some(evidence) = unrefuted(facts, |sign, _| (join.is_sign)(sign)) {
-            findings.push(join.problem.found(SOURCE, vec![evidence]));
-        }
-    }
-    findings.extend(failed_logons(facts));
+    let mut findings = failed_logons(facts);
     findings.extend(unread(facts.events()));
     findings
 }
 
-/// Moves the evidence of events to the findings that explain them.
-pub(super) fn join(findings: &mut Vec<Finding>) {
-    for Join {
-        problem,
-        explained_by,
-        ..
-    } in JOINS
-    {
-        let Some(at) = findings.iter().position(|finding| finding.id == problem.id) else {
+/// Adds the evidence of events to the findings that explain them, and findings for what none explains.
+pub(super) fn join(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for join in JOINS {
+        let Some(evidence) = unrefuted(facts, |sign, _| (join.is_sign)(sign)) else {
             continue;
         };
-        let own = findings.remove(at);
         let explanation = findings
             .iter_mut()
-            .filter(|finding| explains(finding, explained_by))
+            .filter(|finding| explains(finding, join.explained_by))
             .max_by_key(|finding| finding.severity);
-        let Some(finding) = explanation else {
-            findings.insert(at, own);
-            continue;
-        };
-        for evidence in own.evidence {
-            if !finding.evidence.contains(&evidence) {
-                finding.evidence.push(evidence);
-            }
+        match (explanation, join.problem) {
+            (Some(finding), _) if finding.evidence.contains(&evidence) => {}
+            (Some(finding), _) => finding.evidence.push(evidence),
+            (None, Some(problem)) => findings.push(problem.found(SOURCE, vec![evidence])),
+            (None, None) => {}
         }
     }
 }

@@ -380,7 +380,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
-    events::join(&mut findings);
+    events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
 }

@@ -9,6 +9,8 @@ use crate::windows::LoggedEvent;
 pub(in super::super) enum Sign {
     /// The certificate of Remote Desktop, or its key, cannot be used.
     Certificate,
+    /// There is no certificate for a TLS server.
+    NoCertificate,
     /// A TLS server cannot be set up because of its settings.
     Tls,
     /// A service failed.
@@ -137,7 +139,8 @@ pub(super) fn sign(logged: &LoggedEvent) -> Option<Sign> {
         (RDP_CORE, 140) => Sign::ConnectionRefused,
         // Programs that connect out log the same with "client"; that is common and says nothing of the listener.
         ("Schannel", _) if is_of_client(event) => return None,
-        ("Schannel", 36870 | 36872) => Sign::Certificate,
+        ("Schannel", 36870) => Sign::Certificate,
+        ("Schannel", 36872) => Sign::NoCertificate,
         ("Schannel", _) => Sign::Tls,
         (SERVICES_LOG, _) => Sign::ServiceFailed(service(event)?.1),
         // 3 network (also the first step of Remote Desktop with NLA), 7 unlock, 10 Remote Desktop.
@@ -190,13 +193,11 @@ pub(super) fn text(logged: &LoggedEvent) -> String {
     let field = |name| event.field(name);
     let text = match sign(logged) {
         Some(Sign::ServiceFailed(_)) => service_text(event),
-        Some(Sign::Certificate) if event.provider == "Schannel" => match event.id {
-            36870 => format!(
-                "the private key of a TLS server's certificate cannot be used: {}",
-                details(event)
-            ),
-            _ => "no certificate for a TLS server is there".to_owned(),
-        },
+        Some(Sign::Certificate) if event.provider == "Schannel" => format!(
+            "the private key of a TLS server's certificate cannot be used: {}",
+            details(event)
+        ),
+        Some(Sign::NoCertificate) => "no certificate for a TLS server is there".to_owned(),
         Some(Sign::Certificate) => match event.id {
             1057 => format!(
                 "no self-signed certificate could be made: {}",

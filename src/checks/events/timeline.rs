@@ -91,5 +91,5 @@ fn proved(sign: Sign, findings: &[Finding]) -> Option<&'static str> {
         return held(&[LOGON_FAILURES.id, GUESSES.id]);
     }
     let join = JOINS.iter().find(|join| (join.is_sign)(sign))?;
-    held(join.explained_by).or_else(|| held(&[join.problem.id]))
+    held(join.explained_by).or_else(|| held(&[join.problem?.id]))
 }
