@@ -105,6 +105,11 @@ fn names_are_unique_where_they_hold() {
             }
         }
     }
+    let number = ElementType(0x2600_0025);
+    assert_eq!(shown_name(ObjectType::BOOT_MANAGER, number), "hiberboot");
+    assert_eq!(shown_name(ObjectType::LOADER, number), "lastknowngood");
+    assert_eq!(by_name(ObjectType::LOADER, "hiberboot"), None);
+    assert_eq!(by_name(ObjectType::BOOT_MANAGER, "lastknowngood"), None);
     // The same number, another name; and a name that does not apply.
     let number = ElementType(0x2300_0003);
     assert_eq!(shown_name(ObjectType::BOOT_MANAGER, number), "default");

@@ -240,8 +240,8 @@ impl Boot {
         }
     }
 
-    /// Which of several stores is taken for this Windows, and what speaks for and against each; `None` where there is no
-    /// choice.
+    /// Why of several stores this one is taken for a Windows: what speaks against the others. `None` where there is only
+    /// one.
     pub fn explain(
         &self,
         chosen: &BootStore,
@@ -251,20 +251,19 @@ impl Boot {
         if self.stores().len() < 2 || directory.is_empty() {
             return None;
         }
-        let told =
-            self.stores()
-                .iter()
-                .map(|store| match self.judge(store, partition, directory) {
-                    Ok(judgement) => describe(store, &judgement),
-                    Err(error) => error.to_string(),
-                });
-        let told: Vec<String> = told.collect();
-        let several = format!("{} boot configuration stores", told.len());
-        let place = &chosen.place;
-        Some(format!(
-            "of {several} {place} is taken: {}",
-            told.join("; ")
-        ))
+        let mut told = vec![format!(
+            "{} is taken, which starts this Windows",
+            chosen.place
+        )];
+        let others = self.stores().iter();
+        let others = others.filter(|store| !same_place(&store.place, &chosen.place));
+        told.extend(
+            others.map(|store| match self.judge(store, partition, directory) {
+                Ok(judgement) => describe(store, &judgement),
+                Err(error) => error.to_string(),
+            }),
+        );
+        Some(told.join("; "))
     }
 
     fn describe(&self) -> String {

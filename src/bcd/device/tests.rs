@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Device elements, made as Windows and the programs beside it make them.
 
-#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
 
 use uuid::{Uuid, uuid};
 
@@ -20,7 +24,7 @@ fn u32s(numbers: &[u32]) -> Vec<u8> {
 
 /// A descriptor of this type.
 fn descriptor(kind: u32, body: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(body.len() + 16).unwrap_or(u32::MAX);
+    let size = (body.len() + 16) as u32;
     [&u32s(&[kind, 0, size, 0]), body].concat()
 }
 
@@ -36,7 +40,7 @@ fn file(device: &[u8], path: &str) -> Vec<u8> {
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
         .collect();
-    let size = u32::try_from(12 + device.len() + path.len()).unwrap_or(u32::MAX);
+    let size = (12 + device.len() + path.len()) as u32;
     [&u32s(&[1, size, 5])[..], device, &path].concat()
 }
 
