@@ -9,6 +9,7 @@ use crate::bcd::text::View;
 use crate::bcd::{ElementType, ObjectType, Store, Value};
 use crate::edit::{BootChange, BootEdit, Edit, HexBytes, StorePlace};
 use crate::error::{Error, Result};
+use crate::windows::value::printable;
 
 /// The store and the loader that start the installation.
 pub(super) struct Started {
@@ -81,8 +82,7 @@ impl Started {
         )
     }
 
-    /// What is to be known of the choice: why this store, when the entry is not the one that starts by itself, and which
-    /// other Windows entries stay as they are.
+    /// What is to be known of the choice: why this store, which entry, and which others stay as they are.
     pub(super) fn note(&self, facts: &Facts<'_>, proposal: &mut Proposal) {
         let installation = facts.installation;
         let boot = &installation.boot;
@@ -90,26 +90,25 @@ impl Started {
             let why = boot.explain(store, installation.partition, &installation.directory);
             proposal.notes.extend(why);
         }
-        if !self.is_default {
-            proposal.notes.push(format!(
-                "the entry {} starts this Windows, and is not the boot manager's default",
-                self.store.identifier(self.loader, false)
-            ));
-        }
         let view = View {
             store: &self.store,
             verbose: false,
             number: &|id| boot.number(id),
         };
-        for other in &self.store.objects {
-            if other.kind == ObjectType::LOADER && other.id != self.loader {
-                proposal.notes.push(format!(
-                    "the entry {} ({}, {}) is left as it is",
-                    self.store.identifier(other.id, false),
-                    other.text(element::DESCRIPTION).unwrap_or_default(),
-                    view.values(other, element::OS_DEVICE).join(", ")
-                ));
+        for entry in &self.store.objects {
+            if entry.kind != ObjectType::LOADER {
+                continue;
             }
+            let what = match (entry.id == self.loader, self.is_default) {
+                (true, true) => "starts this Windows",
+                (true, false) => "starts this Windows; it is not the boot manager's default",
+                (false, _) => "is left as it is",
+            };
+            let mut shown = vec![self.store.identifier(entry.id, false)];
+            shown.extend(entry.text(element::DESCRIPTION));
+            shown.extend(view.values(entry, element::OS_DEVICE));
+            let note = format!("the entry {} {what}", shown.join(", "));
+            proposal.notes.push(printable(&note).into_owned());
         }
     }
 }
