@@ -43,7 +43,10 @@ impl References {
             format!("cluster {cluster}"),
             geometry.offset_of(*cluster),
             expected,
-            format!("{} references to it", count(cluster)),
+            match count(cluster) {
+                1 => "a reference to it".to_owned(),
+                many => format!("{many} references to it"),
+            },
         )
         .with_hint(
             "making sure that no other file is in the same clusters",
