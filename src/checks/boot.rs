@@ -6,8 +6,9 @@ use crate::bcd::text::View;
 use crate::bcd::{Device, ElementType, Object, Value};
 use crate::windows::boot::UEFI_STORE;
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Severity};
+use super::{Check, Evidence, EvidenceKind, Facts, Finding};
 
+mod problems;
 mod serial_console;
 mod start_modes;
 mod started;
@@ -15,6 +16,10 @@ mod started;
 pub(super) use serial_console::SERIAL_CONSOLE;
 pub(super) use start_modes::{RECOVERY_LOOP, SAFE_MODE};
 
+use problems::{
+    DEBUG, IMC, IN_SAFE_MODE, LOADER_MISSING, LOADER_PATH, MANAGER_DEVICE, NO_STORE, NOT_DEFAULT,
+    NOT_STARTED, SEQUENCE, SEVERAL_STORES, UNREADABLE,
+};
 use start_modes::leave_safe_mode;
 use started::Started;
 
@@ -27,29 +32,25 @@ const SOURCE: &[&str] = &[
 pub(super) const CHECK: Check = Check {
     id: "boot",
     title: "The boot configuration starts this Windows, and not in safe mode",
-    explanation: "Finds the boot configuration (BCD) stores of the disk and compares their loaders with this installation: device and osdevice with the partition's identity, systemroot with the folder, path with the file. Remote Desktop does not start in safe mode. A one-time boot sequence, a kernel debugger and another default entry are told. Without the disk's partition table (a mounted folder, a single volume) nothing is said of a missing store.",
+    looks_at: "The boot configuration (BCD) stores of the disk. Their loaders are compared with this installation: device and osdevice with the identity of the partition, systemroot with the folder, path with the file.",
+    healthy: "One store has a loader for this Windows, and it is not in safe mode. Without the partition table of the disk (a mounted folder, a single volume) nothing is said of a missing store.",
+    problems: &[
+        &NO_STORE,
+        &UNREADABLE,
+        &NOT_STARTED,
+        &SEVERAL_STORES,
+        &IN_SAFE_MODE,
+        &IMC,
+        &DEBUG,
+        &SEQUENCE,
+        &NOT_DEFAULT,
+        &MANAGER_DEVICE,
+        &LOADER_PATH,
+        &LOADER_MISSING,
+    ],
     source: SOURCE,
     run,
 };
-
-fn finding(
-    id: &'static str,
-    severity: Severity,
-    title: &str,
-    cause: &str,
-    evidence: Vec<Evidence>,
-) -> Finding {
-    Finding {
-        id,
-        title: title.to_owned(),
-        severity,
-        cause: cause.to_owned(),
-        evidence,
-        fixes: Vec::new(),
-        source: SOURCE.iter().map(|source| (*source).to_owned()).collect(),
-        cure: Vec::new(),
-    }
-}
 
 fn evidence(location: String, found: impl Into<String>, expected: &str) -> Evidence {
     Evidence {
@@ -66,11 +67,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if boot.stores().is_empty() {
         if boot.knows_partitions() {
-            findings.push(finding(
-                "boot.no-store",
-                Severity::Risk,
-                "The disk has no boot configuration",
-                "Neither \\EFI\\Microsoft\\Boot\\BCD nor \\Boot\\BCD is on any volume that can be read. Unless another disk starts this Windows, the firmware finds nothing to start. A store is made anew with bcdboot on a Windows machine.",
+            findings.push(NO_STORE.found(
+                SOURCE,
                 vec![evidence(
                     "all volumes".to_owned(),
                     "no store",
@@ -82,12 +80,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     }
     for store in boot.stores() {
         if let Err(error) = store.store() {
-            findings.push(finding(
-                "boot.unreadable",
-                Severity::Risk,
-                "A boot configuration store cannot be read",
-                "The boot manager stops (0xc0000098, 0xc000000f) where it needs this store. It is made anew with bcdboot on a Windows machine.",
-                vec![evidence(store.place.to_string(), error.to_string(), "a sound store")],
+            findings.push(UNREADABLE.found(
+                SOURCE,
+                vec![evidence(
+                    store.place.to_string(),
+                    error.to_string(),
+                    "a sound store",
+                )],
             ));
         }
     }
@@ -121,20 +120,8 @@ fn not_started(facts: &Facts<'_>) -> Option<Finding> {
     }
     match (parts.is_empty(), starting) {
         (true, _) => None,
-        (false, 0) => Some(finding(
-            "boot.not-started",
-            Severity::Broken,
-            "No boot configuration starts this Windows",
-            "The entries name another partition, another folder, or a disk that this is not any more: Windows stops with 0xc000000e or 0xc000000f, or another Windows starts. coldfix does not write devices; mend it with bcdboot, or bcdedit /set device and osdevice, on a Windows machine that has the disk attached.",
-            parts,
-        )),
-        (false, _) => Some(finding(
-            "boot.several-stores",
-            Severity::Notice,
-            "Several boot configuration stores start this Windows",
-            "Which of them counts depends on the firmware, BIOS or UEFI. Name one with --bcd PARTITION:PATH to change it.",
-            parts,
-        )),
+        (false, 0) => Some(NOT_STARTED.found(SOURCE, parts)),
+        (false, _) => Some(SEVERAL_STORES.found(SOURCE, parts)),
     }
 }
 
@@ -179,14 +166,10 @@ fn judge_loader(facts: &Facts<'_>, show: &Show<'_>, loader: &Object) -> Vec<Find
     let own = |element: ElementType| loader.elements.contains_key(&element);
     let mut findings = Vec::new();
     if own(element::SAFE_BOOT) {
-        let mut found = finding(
-            "boot.safe-mode",
-            Severity::Broken,
-            "Windows is set to start in safe mode",
-            "Remote Desktop does not start in safe mode, neither minimal nor with network.",
+        let mut found = IN_SAFE_MODE.found(
+            SOURCE,
             vec![show.element(loader, element::SAFE_BOOT, "not set")],
         );
-        found.fixes.push("safe-mode=off".to_owned());
         found.cure = leave_safe_mode(started, loader);
         findings.push(found);
     }
@@ -194,11 +177,8 @@ fn judge_loader(facts: &Facts<'_>, show: &Show<'_>, loader: &Object) -> Vec<Find
     let images: Vec<ElementType> = images.into_iter().filter(|element| own(*element)).collect();
     if !images.is_empty() {
         let parts = images.iter();
-        let mut found = finding(
-            "boot.imc",
-            Severity::Broken,
-            "The entry loads a hive that stops Windows",
-            "imcdevice and imchivename belong to a state of Windows that is set up with an image; left behind, Windows stops with 0x67.",
+        let mut found = IMC.found(
+            SOURCE,
             parts
                 .map(|element| show.element(loader, *element, "not set"))
                 .collect(),
@@ -211,11 +191,8 @@ fn judge_loader(facts: &Facts<'_>, show: &Show<'_>, loader: &Object) -> Vec<Find
     }
     findings.extend(loader_file(facts, show, loader));
     if loader.is_set(element::DEBUG) {
-        findings.push(finding(
-            "boot.debug",
-            Severity::Notice,
-            "Kernel debugging is switched on",
-            "Windows talks to a debugger over the port of {dbgsettings}. A serial port that is debugged is not there for the serial console.",
+        findings.push(DEBUG.found(
+            SOURCE,
             vec![show.element(loader, element::DEBUG, "No, or not set")],
         ));
     }
@@ -227,21 +204,15 @@ fn judge_manager(facts: &Facts<'_>, show: &Show<'_>, manager: &Object) -> Vec<Fi
     let boot = &facts.installation.boot;
     let mut findings = Vec::new();
     if manager.elements.contains_key(&element::BOOT_SEQUENCE) {
-        findings.push(finding(
-            "boot.sequence",
-            Severity::Notice,
-            "A one-time boot sequence is waiting",
-            "The boot manager starts it once instead of its default entry.",
+        findings.push(SEQUENCE.found(
+            SOURCE,
             vec![show.element(manager, element::BOOT_SEQUENCE, "not set")],
         ));
     }
     if !started.is_default {
         let expected = started.store.identifier(started.loader, false);
-        findings.push(finding(
-            "boot.not-default",
-            Severity::Notice,
-            "Another entry than this Windows starts by default",
-            "Somebody has to choose this Windows in the boot menu.",
+        findings.push(NOT_DEFAULT.found(
+            SOURCE,
             vec![show.element(manager, element::DEFAULT, &expected)],
         ));
     }
@@ -249,11 +220,8 @@ fn judge_manager(facts: &Facts<'_>, show: &Show<'_>, manager: &Object) -> Vec<Fi
         && boot.knows_partitions()
         && boot.number(id).is_none()
     {
-        findings.push(finding(
-            "boot.manager-device",
-            Severity::Risk,
-            "The boot manager's own device is not on this disk",
-            "Its device names a partition that this disk does not have, as after the disk was copied to another one or its signature changed. A BIOS boot manager then stops with 0xc000000e. Mend it with bcdboot, or bcdedit /set {bootmgr} device, on a Windows machine that has the disk attached.",
+        findings.push(MANAGER_DEVICE.found(
+            SOURCE,
             vec![show.element(manager, element::DEVICE, "a partition of this disk")],
         ));
     }
@@ -282,11 +250,8 @@ fn loader_file(facts: &Facts<'_>, show: &Show<'_>, loader: &Object) -> Option<Fi
         _ => "",
     };
     if !lower.ends_with(expected) || path.is_empty() {
-        return Some(finding(
-            "boot.loader-path",
-            Severity::Broken,
-            "The entry's path is not that of a loader for this firmware",
-            "UEFI starts winload.efi, a BIOS winload.exe. Set the path with `coldfix bcd set`.",
+        return Some(LOADER_PATH.found(
+            SOURCE,
             vec![evidence(
                 location,
                 format!("{path:?}"),
@@ -300,12 +265,13 @@ fn loader_file(facts: &Facts<'_>, show: &Show<'_>, loader: &Object) -> Option<Fi
     // An error of reading is not an absence.
     let there = facts.installation.volume.entry(&path);
     matches!(there, Ok(None)).then(|| {
-        finding(
-            "boot.loader-missing",
-            Severity::Broken,
-            "The loader that the entry names is not there",
-            "The boot manager stops with 0xc000000f or 0xc0000225. Copy the file from Windows\\System32\\Boot or from an installation of the same build.",
-            vec![evidence(location, format!("{path}: no such file"), "the loader's file")],
+        LOADER_MISSING.found(
+            SOURCE,
+            vec![evidence(
+                location,
+                format!("{path}: no such file"),
+                "the loader's file",
+            )],
         )
     })
 }
