@@ -382,8 +382,8 @@ fn failed_sign_ins_are_counted_by_reason_account_and_address() {
         guessed.contains("addresses: 198.51.100.1 (50)"),
         "{guessed}"
     );
-    // The timeline names the newest twenty.
-    assert_eq!(report["events"].as_array().unwrap().len(), 20);
+    // The timeline names the newest twenty for that reason, and the others.
+    assert_eq!(report["events"].as_array().unwrap().len(), 23);
 }
 
 #[test]
@@ -545,6 +545,28 @@ fn an_update_level_with_a_known_fault_is_told() {
     );
     assert!(evidence["expected"].as_str().unwrap().contains("20348.407"));
     assert_eq!(report["installations"][0]["build"], "20348.405");
+}
+
+#[test]
+fn packages_tell_the_update_level_where_there_is_no_ubr() {
+    let Some(bench) = Bench::new("update-package") else {
+        return;
+    };
+    let report = bench.report(1);
+    assert_eq!(ids(&report), ["updates.known-fault"]);
+    let evidence = &report["findings"][0]["evidence"][0];
+    let package = "Package_for_RollupFix~31bf3856ad364e35~amd64~~20348.405.1.9";
+    assert!(
+        evidence["location"].as_str().unwrap().ends_with(package),
+        "{evidence}"
+    );
+    assert!(
+        evidence["found"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!("; package {package}")),
+        "{evidence}"
+    );
 }
 
 /// Logs cost a healthy disk nothing but a look.

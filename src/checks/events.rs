@@ -16,6 +16,7 @@ use crate::windows::{EventLogs, LogState, LoggedEvent};
 use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
 
 use logons::Failures;
+use signs::Why;
 pub(super) use signs::{Firewall, Service, Sign};
 pub use timeline::TimelineEvent;
 pub(super) use timeline::timeline;
@@ -147,7 +148,7 @@ struct Join {
     explained_by: &'static [&'static str],
 }
 
-const JOINS: [Join; 7] = [
+const JOINS: [Join; 13] = [
     Join {
         is_sign: |sign| sign == Sign::Certificate,
         problem: Some(&CERTIFICATE),
@@ -187,6 +188,37 @@ const JOINS: [Join; 7] = [
         is_sign: |sign| sign == Sign::DuplicateSid,
         problem: Some(&DUPLICATE_SID),
         explained_by: &["machine-sid."],
+    },
+    // Failed sign-ins have a finding of their own, which counts them.
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Disabled),
+        problem: None,
+        explained_by: &["accounts.disabled"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Locked),
+        problem: None,
+        explained_by: &["accounts.locked"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Expired),
+        problem: None,
+        explained_by: &["accounts.expired"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::PasswordExpired),
+        problem: None,
+        explained_by: &["accounts.password-expired"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Restricted),
+        problem: None,
+        explained_by: &["accounts.blank-password"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Right),
+        problem: None,
+        explained_by: &["user-rights."],
     },
 ];
 
@@ -300,7 +332,7 @@ pub(super) fn join(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
         };
         let explanation = findings
             .iter_mut()
-            .filter(|finding| explains(finding, join.explained_by))
+            .filter(|finding| explains(finding, &join))
             .max_by_key(|finding| finding.severity);
         match (explanation, join.problem) {
             (Some(finding), _) if finding.evidence.contains(&evidence) => {}
@@ -311,17 +343,22 @@ pub(super) fn join(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn explains(finding: &Finding, explained_by: &[&str]) -> bool {
-    finding.severity > Severity::Notice && explained_by.iter().any(|id| finding.id.starts_with(id))
+fn explains(finding: &Finding, join: &Join) -> bool {
+    let is_one = join
+        .explained_by
+        .iter()
+        .any(|id| finding.id.starts_with(id));
+    // A notice explains no fault; that an account is disabled is a notice until it is seen to matter.
+    is_one && (finding.severity > Severity::Notice || join.problem.is_none())
 }
 
 fn failed_logons(facts: &Facts<'_>) -> Vec<Finding> {
     let logs = facts.events();
     let window = Window::of(logs);
-    let of = |wanted: Sign| {
+    let of = |wanted: fn(Sign) -> bool| {
         Failures::gather(
             signs_of(logs)
-                .filter(|(sign, event)| *sign == wanted && window.is_recent(event))
+                .filter(|(sign, event)| wanted(*sign) && window.is_recent(event))
                 .map(|(_, event)| event),
         )
     };
@@ -329,11 +366,11 @@ fn failed_logons(facts: &Facts<'_>) -> Vec<Finding> {
     let mut guesses = false;
     for (failures, location) in [
         (
-            of(Sign::LogonFailed),
+            of(|sign| matches!(sign, Sign::LogonFailed(_))),
             "Security log, Microsoft-Windows-Security-Auditing 4625",
         ),
         (
-            of(Sign::ConnectionRefused),
+            of(|sign| sign == Sign::ConnectionRefused),
             "RdpCoreTS log, Microsoft-Windows-RemoteDesktopServices-RdpCoreTS 140",
         ),
     ] {

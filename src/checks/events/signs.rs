@@ -18,7 +18,7 @@ pub(in super::super) enum Sign {
     /// A sign-in was refused because the other machine has the same SID.
     DuplicateSid,
     /// A sign-in over the network or by Remote Desktop failed.
-    LogonFailed,
+    LogonFailed(Why),
     /// A session of Remote Desktop was refused before that, for a wrong password.
     ConnectionRefused,
     /// A user has a session by Remote Desktop.
@@ -41,6 +41,25 @@ pub(in super::super) enum Sign {
     Crashed,
     /// The sign-in screen's process ended.
     WinlogonEnded,
+}
+
+/// Why a sign-in failed, as far as another finding may explain it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Why {
+    /// The account is disabled.
+    Disabled,
+    /// It is locked.
+    Locked,
+    /// It has expired.
+    Expired,
+    /// Its password has.
+    PasswordExpired,
+    /// It is restricted, for example because its password is blank.
+    Restricted,
+    /// It lacks the right to sign in this way.
+    Right,
+    /// A wrong password, no such account, or anything else.
+    Other,
 }
 
 /// A service that Remote Desktop needs.
@@ -144,7 +163,9 @@ pub(super) fn sign(logged: &LoggedEvent) -> Option<Sign> {
         ("Schannel", _) => Sign::Tls,
         (SERVICES_LOG, _) => Sign::ServiceFailed(service(event)?.1),
         // 3 network (also the first step of Remote Desktop with NLA), 7 unlock, 10 Remote Desktop.
-        (AUDIT, _) if matches!(event.field("LogonType"), "3" | "7" | "10") => Sign::LogonFailed,
+        (AUDIT, _) if matches!(event.field("LogonType"), "3" | "7" | "10") => {
+            Sign::LogonFailed(super::logons::why(event))
+        }
         ("LsaSrv" | "Microsoft-Windows-LSA", _) => Sign::DuplicateSid,
         ("EventLog", _) | ("Microsoft-Windows-Kernel-Power", _) => Sign::Crashed,
         ("Microsoft-Windows-Kernel-General", 12) => Sign::Started,
@@ -226,7 +247,7 @@ pub(super) fn text(logged: &LoggedEvent) -> String {
             "a sign-in was refused because both machines have the same SID: {}",
             details(event)
         ),
-        Some(Sign::LogonFailed) => format!(
+        Some(Sign::LogonFailed(_)) => format!(
             "{} could not sign in from {}: {}",
             super::logons::account(event),
             super::logons::source(event).unwrap_or("an address that is not told"),

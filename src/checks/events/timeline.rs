@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::signs::{self, Sign};
+use super::signs::{self, Sign, Why};
 use super::{GUESSES, JOINS, LOGON_FAILURES, Window, signs_of};
 use crate::checks::{EvidenceKind, Facts, Finding};
 
@@ -43,7 +43,7 @@ pub(in super::super) fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec
             None => taken.push((sign, 1)),
         }
         let is_evidence = match sign {
-            Sign::LogonFailed | Sign::ConnectionRefused => window.is_recent(event),
+            Sign::LogonFailed(_) | Sign::ConnectionRefused => window.is_recent(event),
             _ => window.counts(event),
         };
         let proves = is_evidence.then(|| proved(sign, findings)).flatten();
@@ -63,11 +63,12 @@ pub(in super::super) fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec
     lines
 }
 
-/// How many events of a sign a report lists.
+/// How many events of a sign a report lists. All of them together stay below [`LONGEST`], so that none hides another.
 fn most(sign: Sign) -> usize {
     match sign {
-        Sign::Certificate | Sign::Tls | Sign::ServiceFailed(_) | Sign::LogonFailed => 20,
-        Sign::SignedIn | Sign::LetIn => 10,
+        Sign::LogonFailed(Why::Other) => 20,
+        Sign::Certificate | Sign::Tls => 15,
+        Sign::ServiceFailed(_) | Sign::SignedIn | Sign::LetIn => 10,
         Sign::Connected | Sign::Listening => 3,
         _ => 5,
     }
@@ -87,9 +88,10 @@ fn proved(sign: Sign, findings: &[Finding]) -> Option<&'static str> {
             })
             .map(|finding| finding.id)
     };
-    if matches!(sign, Sign::LogonFailed | Sign::ConnectionRefused) {
-        return held(&[LOGON_FAILURES.id, GUESSES.id]);
-    }
-    let join = JOINS.iter().find(|join| (join.is_sign)(sign))?;
-    held(join.explained_by).or_else(|| held(&[join.problem?.id]))
+    let join = JOINS.iter().find(|join| (join.is_sign)(sign));
+    let explained = join.and_then(|join| held(join.explained_by));
+    explained.or_else(|| match sign {
+        Sign::LogonFailed(_) | Sign::ConnectionRefused => held(&[LOGON_FAILURES.id, GUESSES.id]),
+        _ => held(&[join?.problem?.id]),
+    })
 }
