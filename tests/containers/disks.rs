@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use rustix::fs::SeekFrom;
 use uuid::Uuid;
 
+pub use super::support::foreign::{dissect_raw, libvhdi_at, libvhdi_raw, qemu_check, qemu_raw};
 use super::{build, support};
 
 /// An image opened for reading, with an overlay that takes what is written.
@@ -66,71 +67,54 @@ pub fn real(name: &str, folder: &Path) -> Option<PathBuf> {
     Some(target)
 }
 
+/// A real image that is unpacked, with its parent where it is a child.
+#[derive(Debug)]
+pub struct Real {
+    pub image: PathBuf,
+    pub parent: Option<PathBuf>,
+}
+
+impl Real {
+    /// None, and counted, without the data.
+    pub fn unpack(name: &str, folder: &Path) -> Option<Real> {
+        let image = real(name, folder)?;
+        let parent = real_parent(name).map(|parent| real(&parent, folder).unwrap());
+        Some(Real { image, parent })
+    }
+
+    /// The chain behind the image, as libvhdi wants it.
+    pub fn parents(&self) -> Vec<&Path> {
+        self.parent.iter().map(PathBuf::as_path).collect()
+    }
+}
+
 /// The parent of a real child.
 pub fn real_parent(name: &str) -> Option<String> {
     name.contains("-differential.")
         .then(|| name.replace("differential", "parent"))
 }
 
-/// The disk as qemu-img reads it, as a raw file with holes.
-pub fn qemu_raw(format: &str, image: &Path, target: &Path) {
-    let mut convert = support::program("qemu-img");
-    convert.args(["convert", "-O", "raw"]);
-    if format == "vpc" {
-        // By the footer's size; without this qemu goes by the geometry of some creators.
-        let options = format!(
-            "driver=vpc,force_size_calc=current_size,file.driver=file,file.filename={}",
-            image.display()
-        );
-        convert.args(["--image-opts", &options]);
-    } else {
-        convert.args(["-f", format]).arg(image);
-    }
-    support::run(convert.arg(target));
+/// qemu-img finds no difference between two raw files.
+pub fn assert_same_raw(one: &Path, other: &Path) {
+    let mut compare = support::program("qemu-img");
+    compare.args(["compare", "-f", "raw", "-F", "raw"]);
+    support::run(compare.arg(one).arg(other));
 }
 
-/// `qemu-img check` finds nothing, and has nothing to repair.
-pub fn qemu_check(image: &Path) {
+/// A copy of a VHDX whose log qemu-img has replayed.
+pub fn qemu_replayed(image: &Path, target: &Path) {
+    support::copy(image, target);
     let mut check = support::program("qemu-img");
-    support::run(check.args(["check", "-q", "-f", "vhdx"]).arg(image));
+    check.args(["check", "-q", "-f", "vhdx", "-r", "all"]);
+    support::run(check.arg(target));
 }
 
 pub fn require_libvhdi() -> bool {
     support::require_python("pyvhdi")
 }
 
-fn read_vhd() -> std::process::Command {
-    let mut command = std::process::Command::new(support::foreign::python("pyvhdi"));
-    command.arg(support::root().join("tests/support/read_vhd.py"));
-    command
-}
-
-/// The disk as libvhdi reads it, as a raw file with holes. The chain's parents follow the image.
-pub fn libvhdi_raw(image: &Path, parents: &[&Path], target: &Path) {
-    support::run(read_vhd().arg(target).arg(image).args(parents));
-}
-
 pub fn require_dissect() -> bool {
     support::require_python("dissect.hypervisor")
-}
-
-/// The VHDX as dissect reads it, as a raw file with holes. It finds parents itself.
-pub fn dissect_raw(image: &Path, target: &Path) {
-    support::run(read_vhd().arg("--dissect").arg(target).arg(image));
-}
-
-/// 4096 bytes at each offset, as libvhdi reads them.
-pub fn libvhdi_at(image: &Path, parents: &[&Path], offsets: &[u64]) -> Vec<Vec<u8>> {
-    let list: Vec<String> = offsets.iter().map(u64::to_string).collect();
-    let mut command = read_vhd();
-    command
-        .arg("--at")
-        .arg(list.join(","))
-        .arg(image)
-        .args(parents);
-    let output = support::run(&mut command).stdout;
-    assert_eq!(output.len(), offsets.len() * 4096);
-    output.chunks(4096).map(<[u8]>::to_vec).collect()
 }
 
 /// The disk is what the raw file holds: every byte where that has data; in its holes, where a disk is large, some
