@@ -204,9 +204,10 @@ fn after_a_crash_a_preset_over_two_volumes_is_done_or_not() {
     };
     let made = create_child(&disk, &parent, &child, &fresh).unwrap();
     drop(parent);
-    let mut image = build::Image::default();
-    image.len = made.len;
-    image.parts = made.parts;
+    let image = build::Image {
+        len: made.len,
+        parts: made.parts,
+    };
     fs::write(&child, image.bytes()).unwrap();
     let lengths = crash("child", &preset(&child, state.path()), &losses);
     assert!(lengths.len() > 1, "it grows");

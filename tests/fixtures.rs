@@ -192,9 +192,9 @@ fn volumes_that_must_be_refused_are_refused_by_ntfs_3g() {
 /// The disk in the repository is the one that the script makes, as far as the kind of disk and the hives go.
 #[test]
 fn the_shipped_disk_is_current() {
-    let tools = ["icat", "qemu-img", "sgdisk"].into_iter();
+    let mut tools = ["icat", "qemu-img", "sgdisk"].into_iter();
     let (true, Some(made)) = (
-        tools.map(support::require).all(|there| there),
+        tools.all(support::require),
         support::fixtures(&["folder/demo"]),
     ) else {
         return;

@@ -189,12 +189,12 @@ fn a_full_copy_is_the_same_disk_in_every_format() {
         "w8-dynamic-1g.vhdx",
         "ws2022-gpt-ntfs.vhdx",
     ] {
-        let Some(real) = Real::unpack(name, folder.path()) else {
+        let Some(real) = Real::open(name) else {
             return;
         };
-        let (image, parents) = (&real.image, real.parents());
+        let (image, parents) = (real.image(), real.parents());
         libvhdi_raw(image, &parents, &raw);
-        let source = open(image).unwrap();
+        let source = &real.opened;
         for (file, format, kind) in [
             ("copy.raw", CopyFormat::Raw, ContainerKind::Raw),
             (

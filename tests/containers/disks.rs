@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coldfix::container::{self, Container};
+use coldfix::container::{self, Container, ContainerKind};
 use coldfix::device::memory::MemoryDevice;
 use coldfix::device::overlay::Overlay;
 use coldfix::device::{self, Access, Device, SharedDevice};
@@ -67,24 +67,71 @@ pub fn real(name: &str, folder: &Path) -> Option<PathBuf> {
     Some(target)
 }
 
-/// A real image that is unpacked, with its parent where it is a child.
+/// A real image, opened, with its parent where it is a child, in a folder of its own.
 #[derive(Debug)]
 pub struct Real {
-    pub image: PathBuf,
+    pub folder: tempfile::TempDir,
+    pub opened: Opened,
     pub parent: Option<PathBuf>,
 }
 
 impl Real {
     /// None, and counted, without the data.
-    pub fn unpack(name: &str, folder: &Path) -> Option<Real> {
-        let image = real(name, folder)?;
-        let parent = real_parent(name).map(|parent| real(&parent, folder).unwrap());
-        Some(Real { image, parent })
+    pub fn open(name: &str) -> Option<Real> {
+        let folder = support::temporary();
+        let image = real(name, folder.path())?;
+        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
+        let opened = open(&image).unwrap();
+        Some(Real {
+            folder,
+            opened,
+            parent,
+        })
+    }
+
+    pub fn image(&self) -> &Path {
+        &self.opened.path
+    }
+
+    pub fn disk(&self) -> &SharedDevice {
+        self.opened.disk()
     }
 
     /// The chain behind the image, as libvhdi wants it.
     pub fn parents(&self) -> Vec<&Path> {
         self.parent.iter().map(PathBuf::as_path).collect()
+    }
+
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The disk in `written` is what the raw file holds; it is of the same kind, with nothing left to mend.
+    pub fn assert_written(&self, written: &Path, model: &Path, what: &str) {
+        let again = open(written).unwrap();
+        assert!(again.overlay.is_unchanged());
+        assert_eq!(again.container.kind, self.opened.container.kind);
+        assert_same(again.disk(), model, &format!("{what}, reopened"));
+    }
+}
+
+/// Asks `test` of each real image of a list, which has to be of the kind that the list says and to stay as it is.
+/// Without the data, or the programs that judge, nothing is asked, and that is counted.
+pub fn each_real(
+    list: impl IntoIterator<Item = (&'static str, ContainerKind)>,
+    test: impl Fn(&str, &Real),
+) {
+    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
+        return;
+    }
+    for (name, kind) in list {
+        let Some(real) = Real::open(name) else {
+            return;
+        };
+        let before = support::sha256(real.image());
+        assert_eq!(real.opened.container.kind, kind, "{name}");
+        test(name, &real);
+        assert_eq!(support::sha256(real.image()), before, "{name}");
     }
 }
 

@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::build::{BAT, Vhdx, entry};
 use super::disks::{
-    Noise, Real, assert_same, assert_same_raw, dissect_raw, guids, libvhdi_at, libvhdi_raw, open,
-    qemu_check, qemu_raw, qemu_replayed, real, require_dissect, require_libvhdi, write_both,
-    write_image,
+    Noise, assert_same, assert_same_raw, dissect_raw, each_real, guids, libvhdi_at, libvhdi_raw,
+    open, qemu_check, qemu_raw, qemu_replayed, real, require_libvhdi, write_both, write_image,
 };
 use super::support;
 
@@ -37,33 +36,24 @@ pub const DIRTY: [&str; 2] = ["w10-dirty-log.vhdx", "qemu-dirty-log-10g.vhdx"];
 
 #[test]
 fn every_real_vhdx_is_the_disk_that_others_read() {
-    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
-        return;
-    }
-    let folder = support::temporary();
-    let raw = folder.path().join("raw");
-    for (name, kind) in REAL {
-        let Some(real) = Real::unpack(name, folder.path()) else {
-            return;
-        };
-        let (image, parents) = (&real.image, real.parents());
-        let opened = open(image).unwrap();
-        assert_eq!(opened.container.kind, kind, "{name}");
-        assert!(opened.overlay.is_unchanged());
+    each_real(REAL, |name, real| {
+        let raw = real.place("raw");
+        let (image, parents) = (real.image(), real.parents());
+        assert!(real.opened.overlay.is_unchanged());
         if parents.is_empty() {
             qemu_raw("vhdx", image, &raw);
-            assert_same(opened.disk(), &raw, &format!("{name}, qemu-img"));
-            assert!(opened.container.notes.is_empty());
+            assert_same(real.disk(), &raw, &format!("{name}, qemu-img"));
+            assert!(real.opened.container.notes.is_empty());
         }
         libvhdi_raw(image, &parents, &raw);
-        assert_same(opened.disk(), &raw, &format!("{name}, libvhdi"));
+        assert_same(real.disk(), &raw, &format!("{name}, libvhdi"));
         dissect_raw(image, &raw);
-        assert_same(opened.disk(), &raw, &format!("{name}, dissect"));
+        assert_same(real.disk(), &raw, &format!("{name}, dissect"));
         if name.starts_with('w') && !name.starts_with("w8") {
-            let table = partition::scan(opened.disk()).unwrap();
+            let table = partition::scan(real.disk()).unwrap();
             assert_eq!(table.partitions.len(), 1, "{name}");
         }
-    }
+    });
 }
 
 #[test]
@@ -115,18 +105,11 @@ fn a_log_is_replayed_as_qemu_replays_it_and_closed_by_what_is_committed() {
 
 #[test]
 fn what_is_written_others_read_back() {
-    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
-        return;
-    }
-    let folder = support::temporary();
-    let (model, raw) = (folder.path().join("model"), folder.path().join("raw"));
-    let written = folder.path().join("written.vhdx");
     let dirty = DIRTY.map(|name| (name, ContainerKind::DynamicVhdx));
-    for (name, kind) in REAL.into_iter().chain(dirty) {
-        let Some(real) = Real::unpack(name, folder.path()) else {
-            return;
-        };
-        let (image, parents) = (&real.image, real.parents());
+    each_real(REAL.into_iter().chain(dirty), |name, real| {
+        let (model, raw) = (real.place("model"), real.place("raw"));
+        let written = real.place("written.vhdx");
+        let (image, parents) = (real.image(), real.parents());
         let is_dirty = DIRTY.contains(&name);
         if is_dirty {
             qemu_replayed(image, &written);
@@ -134,34 +117,24 @@ fn what_is_written_others_read_back() {
         } else {
             libvhdi_raw(image, &parents, &model);
         }
-        let before = support::sha256(image);
-        let opened = open(image).unwrap();
-        write_both(opened.disk(), &model, 40, &mut Noise::new(11));
-        assert_same(
-            opened.disk(),
-            &model,
-            &format!("{name}, through the overlay"),
-        );
-        opened.commit_to(&written);
-        assert_eq!(support::sha256(image), before);
+        write_both(real.disk(), &model, 40, &mut Noise::new(11));
+        assert_same(real.disk(), &model, &format!("{name}, through the overlay"));
+        real.opened.commit_to(&written);
         if parents.is_empty() {
             qemu_check(&written);
             qemu_raw("vhdx", &written, &raw);
             assert_same_raw(&model, &raw);
         }
-        if opened.disk().len() <= 1 << 30 {
+        if real.disk().len() <= 1 << 30 {
             libvhdi_raw(&written, &parents, &raw);
             assert_same_raw(&model, &raw);
             dissect_raw(&written, &raw);
-            assert_same(opened.disk(), &raw, &format!("{name}, written, dissect"));
+            assert_same(real.disk(), &raw, &format!("{name}, written, dissect"));
         }
-        let again = open(&written).unwrap();
-        assert!(again.overlay.is_unchanged());
-        assert_eq!(again.container.kind, kind);
-        assert_same(again.disk(), &model, &format!("{name}, reopened"));
+        real.assert_written(&written, &model, name);
         let (old, new) = (guids(image), guids(&written));
         assert!(old.0 != new.0 && old.1 != new.1, "{name}");
-    }
+    });
 }
 
 /// Blocks -1, 0 and +1 of the first and the second chunk border, for both usual block sizes, written by us and read
