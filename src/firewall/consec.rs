@@ -10,8 +10,8 @@
 //! word. The questions are asked in a fixed order, and what a machine that is switched off cannot answer (addresses,
 //! interfaces, tunnels, fields that are not known) is never taken for a block: [`Judgement::Unclear`].
 
-use super::fields::{Fields, Malformed, Ports, ports};
 use super::Profile;
+use super::fields::{Fields, Malformed, Ports, ports};
 
 /// A connection security rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,14 +283,8 @@ mod tests {
             let text = RULE.replace("SecureServer", other);
             assert_eq!(judged(&text), Judgement::NotBlocking, "{other}");
         }
-        assert_eq!(
-            judged(&RULE.replace("TRUE", "FALSE")),
-            Judgement::Inert
-        );
-        assert_eq!(
-            judged(&RULE.replace("Active=TRUE|", "")),
-            Judgement::Inert
-        );
+        assert_eq!(judged(&RULE.replace("TRUE", "FALSE")), Judgement::Inert);
+        assert_eq!(judged(&RULE.replace("Active=TRUE|", "")), Judgement::Inert);
     }
 
     #[test]
@@ -356,10 +350,7 @@ mod tests {
     fn the_cure_replaces_one_word() {
         let rule = ConnectionSecurityRule::parse(RULE).unwrap();
         let cured = rule.deactivated().unwrap();
-        assert_eq!(
-            cured.to_text(),
-            RULE.replace("Active=TRUE", "Active=FALSE")
-        );
+        assert_eq!(cured.to_text(), RULE.replace("Active=TRUE", "Active=FALSE"));
         assert_eq!(cured.judge(&here()), Judgement::Inert);
         let twice = ConnectionSecurityRule::parse(&with("Active=TRUE")).unwrap();
         assert_eq!(twice.deactivated(), None);

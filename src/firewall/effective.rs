@@ -346,7 +346,10 @@ mod tests {
             open_with(settings(unclear(), none(), none()), quiet()),
             None
         );
-        assert_eq!(open_with(settings(unclear(), none(), none()), off()), Some(true));
+        assert_eq!(
+            open_with(settings(unclear(), none(), none()), off()),
+            Some(true)
+        );
     }
 
     #[test]
@@ -376,7 +379,13 @@ mod tests {
             .collect();
         assert_eq!(
             kinds,
-            ["shut by policy", "policy's block", "own rules dropped", "own block", "no rule"]
+            [
+                "shut by policy",
+                "policy's block",
+                "own rules dropped",
+                "own block",
+                "no rule"
+            ]
         );
     }
 

@@ -15,16 +15,39 @@ const LISTENER: Listener = Listener {
 fn field() -> impl Strategy<Value = (String, String)> {
     let key = prop_oneof![
         prop::sample::select(vec![
-            "Action", "Active", "Dir", "Protocol", "Profile", "LPort", "LPort2_10", "RA4", "App",
-            "Svc", "EP1Port", "EP2_4", "Name", "active",
+            "Action",
+            "Active",
+            "Dir",
+            "Protocol",
+            "Profile",
+            "LPort",
+            "LPort2_10",
+            "RA4",
+            "App",
+            "Svc",
+            "EP1Port",
+            "EP2_4",
+            "Name",
+            "active",
         ])
         .prop_map(str::to_owned),
         "[A-Za-z][A-Za-z0-9_]{0,12}",
     ];
     let value = prop_oneof![
         prop::sample::select(vec![
-            "Allow", "Block", "Secure", "TRUE", "FALSE", "In", "6", "3389", "3000-4000", "RPC",
-            "Domain", "Public", "",
+            "Allow",
+            "Block",
+            "Secure",
+            "TRUE",
+            "FALSE",
+            "In",
+            "6",
+            "3389",
+            "3000-4000",
+            "RPC",
+            "Domain",
+            "Public",
+            "",
         ])
         .prop_map(str::to_owned),
         "[^|\0]{0,24}",

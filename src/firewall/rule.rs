@@ -5,9 +5,9 @@
 //! is every protocol, no `LPort` every port. What a rule says of a connection to Remote Desktop has three answers,
 //! because some conditions cannot be judged on a machine that is switched off: [`Match`].
 
+use super::Profile;
 use super::effective::Listener;
 use super::fields::{Fields, Malformed, Ports, ports};
-use super::Profile;
 
 /// A firewall rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,7 +228,9 @@ impl Rule {
     pub fn can_allow(&self, listener: Listener) -> bool {
         self.action() == Some(Action::Allow)
             && !self.fields.iter().any(|(key, _)| {
-                NARROWING.iter().any(|known| key.eq_ignore_ascii_case(known))
+                NARROWING
+                    .iter()
+                    .any(|known| key.eq_ignore_ascii_case(known))
                     || key.to_ascii_uppercase().starts_with("TTK")
             })
             && self.concerns(listener) != Match::No

@@ -113,10 +113,7 @@ pub fn read(registry: &Registry, set: &ControlSet) -> Result<Option<Effective>, 
 ///
 /// # Errors
 /// The key, when it cannot be read.
-pub fn stock_rules(
-    registry: &Registry,
-    set: &ControlSet,
-) -> Result<Vec<Named<Rule>>, Unreadable> {
+pub fn stock_rules(registry: &Registry, set: &ControlSet) -> Result<Vec<Named<Rule>>, Unreadable> {
     let key = set.path(&format!(r"{STOCK}\{RULES}"));
     Ok(rules(registry, HiveName::System, &key)?.0)
 }
@@ -231,7 +228,8 @@ fn legacy(registry: &Registry, hive: HiveName, profile: &str) -> Vec<LegacyExcep
         let mut parts = text.splitn(5, ':');
         let (port, protocol) = (parts.next(), parts.next());
         let (addresses, state) = (parts.next(), parts.next());
-        let is = |part: Option<&str>, word| part.is_some_and(|part| part.eq_ignore_ascii_case(word));
+        let is =
+            |part: Option<&str>, word| part.is_some_and(|part| part.eq_ignore_ascii_case(word));
         if is(protocol, "TCP")
             && is(state, "enabled")
             && let Some(port) = port.and_then(|port| port.parse().ok())
