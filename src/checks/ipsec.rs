@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Connection security rules that demand IPsec of whoever connects to Remote Desktop.
 
+use std::collections::HashSet;
+
 use crate::edit::Edit;
 use crate::error::Result;
 use crate::firewall::consec::{Judgement, Surroundings};
@@ -136,7 +138,7 @@ fn switch_off(
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut blocks = Gathered::new(&BLOCKS, SOURCE);
     let mut unclear = Gathered::new(&UNCLEAR, SOURCE);
-    let mut of_policy = false;
+    let (mut of_policy, mut seen) = (false, HashSet::new());
     for set in facts.sets() {
         let effective = match firewall::read(facts.registry(), set) {
             Ok(Some(effective)) => effective,
@@ -146,15 +148,14 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         for suspect in suspects(facts, set, &effective) {
             let (hive, key) = consec_key(suspect.origin, set);
             let location = format!("{}\\{}", hive.full_path(&key), suspect.name);
+            // Policy's store is the same for every control set.
+            if !seen.insert(location.clone()) {
+                continue;
+            }
             let text = suspect.rule.map(ConnectionSecurityRule::to_text);
             let text: String = text.unwrap_or_default().chars().take(240).collect();
             match suspect.judgement {
                 Judgement::Blocking => {
-                    // Policy's store is the same for every control set.
-                    let mut known = blocks.finding.evidence.iter();
-                    if known.any(|evidence| evidence.location == location) {
-                        continue;
-                    }
                     of_policy |= suspect.origin == Origin::Policy;
                     let cure = suspect
                         .rule
@@ -169,9 +170,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                         found: format!("{text} ({})", reasons.join("; ")).trim().to_owned(),
                         expected: "no rule that demands IPsec of the listener's port".to_owned(),
                     };
-                    if !unclear.finding.evidence.contains(&evidence) {
-                        unclear.finding.evidence.push(evidence);
-                    }
+                    unclear.finding.evidence.push(evidence);
                 }
                 _ => {}
             }
@@ -190,7 +189,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
 
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     let mut proposal = Proposal::default();
-    let mut found = false;
+    let (mut found, mut of_policy, mut seen) = (false, false, HashSet::new());
     for set in facts.sets() {
         let Ok(Some(effective)) = firewall::read(facts.registry(), set) else {
             continue;
@@ -205,18 +204,18 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
                 .rule
                 .and_then(|rule| switch_off(suspect.origin, set, suspect.name, rule));
             match edit {
-                Some(edit) if proposal.edits.contains(&edit) => {}
+                Some(edit) if !seen.insert(edit.location()) => {}
                 Some(edit) => proposal.edits.push(edit),
                 None => proposal.notes.push(format!(
                     "{} does not follow the grammar: it is left alone",
                     suspect.name
                 )),
             }
-            let note = |note: &String| note == FROM_POLICY;
-            if suspect.origin == Origin::Policy && !proposal.notes.iter().any(note) {
-                proposal.notes.push(FROM_POLICY.to_owned());
-            }
+            of_policy |= suspect.origin == Origin::Policy;
         }
+    }
+    if of_policy {
+        proposal.notes.push(FROM_POLICY.to_owned());
     }
     match value {
         Some(id) if !found => Err(unknown_value(&FIX, id)),

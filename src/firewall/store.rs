@@ -7,7 +7,7 @@
 use super::{ConnectionSecurityRule, Malformed, Profile, Rule};
 
 /// Which store something stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The machine's own.
     Local,

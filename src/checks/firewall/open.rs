@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The edits that let something through the firewall.
 
+use std::collections::HashSet;
+
 use crate::edit::Edit;
+use crate::firewall::rule::Action;
 use crate::firewall::{Effective, Listener, Named, Obstacle, Origin, Profile, Rule, Verdict};
 use crate::windows::ControlSet;
 use crate::windows::firewall;
 
 use super::super::{Facts, Proposal};
-use super::{FROM_POLICY, delete, listener, listener_on, obstacles, set_rule};
+use super::judge::obstacles;
+use super::{FROM_POLICY, delete, listener, listener_on, set_rule};
 
 /// Windows' own rule for TCP 3389 since 8 and Server 2012; on 7 that name belongs to RemoteFX.
 const RULE: &str = "RemoteDesktop-UserMode-In-TCP";
@@ -136,6 +140,7 @@ pub(in super::super) fn open_port(facts: &Facts<'_>, set: &ControlSet, port: u16
 /// Everything that stands in the way of Remote Desktop, in every profile and control set.
 pub(super) fn remote_desktop(facts: &Facts<'_>) -> Proposal {
     let mut proposal = Proposal::default();
+    let mut edits = Vec::new();
     for set in facts.sets() {
         let Some(effective) = readable(facts, set, &mut proposal) else {
             continue;
@@ -148,17 +153,18 @@ pub(super) fn remote_desktop(facts: &Facts<'_>) -> Proposal {
         };
         let verdicts = Profile::ALL.map(|profile| (profile, effective.verdict(profile, listener)));
         for (obstacle, _) in obstacles(&verdicts) {
-            clear(set, &obstacle, &mut proposal);
+            edits.extend(clear(set, &obstacle, &mut proposal));
         }
         let closed = |(_, verdict): &(Profile, Verdict<'_>)| verdict.is_open() == Some(false);
         if verdicts.iter().any(closed) {
-            let edits = everywhere(facts, set, &effective, listener);
-            edits.into_iter().for_each(|edit| push(&mut proposal, edit));
+            edits.extend(everywhere(facts, set, &effective, listener));
         }
-        for edit in group(facts, set, &effective) {
-            push(&mut proposal, edit);
-        }
+        edits.extend(group(facts, set, &effective));
     }
+    // The policy store is met once for each control set, a rule of the group twice: the first one counts.
+    let mut places = HashSet::new();
+    edits.retain(|edit| places.insert(edit.location().to_lowercase()));
+    proposal.edits = edits;
     proposal
 }
 
@@ -179,29 +185,8 @@ fn readable(facts: &Facts<'_>, set: &ControlSet, proposal: &mut Proposal) -> Opt
     }
 }
 
-/// Adds an edit that is not there yet: the policy store is met once for each control set.
-fn push(proposal: &mut Proposal, edit: Edit) {
-    let same = |known: &Edit| match (known, &edit) {
-        (
-            Edit::SetValue {
-                hive, key, name, ..
-            },
-            Edit::SetValue {
-                hive: hive2,
-                key: key2,
-                name: name2,
-                ..
-            },
-        ) => hive == hive2 && key == key2 && name.eq_ignore_ascii_case(name2),
-        (known, edit) => known == edit,
-    };
-    if !proposal.edits.iter().any(same) {
-        proposal.edits.push(edit);
-    }
-}
-
 /// Takes one obstacle out of the way; a rule that is missing is not one of these.
-fn clear(set: &ControlSet, obstacle: &Obstacle<'_>, proposal: &mut Proposal) {
+fn clear(set: &ControlSet, obstacle: &Obstacle<'_>, proposal: &mut Proposal) -> Option<Edit> {
     let (origin, edit) = match obstacle {
         Obstacle::NoExceptions(origin, key) => {
             (*origin, Some(delete(*origin, key, "DoNotAllowExceptions")))
@@ -216,12 +201,12 @@ fn clear(set: &ControlSet, obstacle: &Obstacle<'_>, proposal: &mut Proposal) {
             let origin = Origin::Policy;
             (origin, Some(delete(origin, key, "AllowLocalPolicyMerge")))
         }
-        Obstacle::NoRule => return,
+        Obstacle::NoRule => return None,
     };
     if origin == Origin::Policy && !proposal.notes.iter().any(|note| note == FROM_POLICY) {
         proposal.notes.push(FROM_POLICY.to_owned());
     }
-    edit.into_iter().for_each(|edit| push(proposal, edit));
+    edit
 }
 
 /// As [`activate`], for every profile: the network that the machine will find is not known.
@@ -263,15 +248,21 @@ fn everywhere(
 
 /// The rules of the group Remote Desktop (TCP, UDP, shadowing), active; lost ones from the stock.
 fn group(facts: &Facts<'_>, set: &ControlSet, effective: &Effective) -> Vec<Edit> {
-    let in_group = |named: &&Named<Rule>| named.rule.group() == Some(GROUP);
-    let own = effective.local.rules.iter().filter(in_group);
+    let store = &effective.local;
+    let rules = store.rules.iter().map(|named| &named.name);
+    let malformed = store.malformed.iter().map(|named| &named.name);
+    let taken: HashSet<String> = rules
+        .chain(malformed)
+        .map(|name| name.to_lowercase())
+        .collect();
     let stock = firewall::stock_rules(facts.registry(), set).unwrap_or_default();
+    let off = store.rules.iter().filter(|named| !named.rule.is_active());
     let lost = stock
         .iter()
-        .filter(in_group)
-        .filter(|named| !has_value(effective, &named.name));
-    own.chain(lost)
-        .filter(|named| !named.rule.is_active() || !has_value(effective, &named.name))
+        .filter(|named| !taken.contains(&named.name.to_lowercase()));
+    off.chain(lost)
+        .filter(|named| named.rule.group() == Some(GROUP))
+        .filter(|named| named.rule.action() == Some(Action::Allow))
         .filter_map(|named| {
             let text = named.rule.activated()?.to_text();
             Some(set_rule(Origin::Local, set, &named.name, &text))
