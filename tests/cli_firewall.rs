@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 
 use serde_json::Value;
@@ -23,7 +23,7 @@ const RULE: &str = "RemoteDesktop-UserMode-In-TCP";
 
 /// A copy of a fixture's folder, and a place for journals.
 struct Machine {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     state: tempfile::TempDir,
     target: PathBuf,
 }
@@ -33,7 +33,7 @@ impl Machine {
         let (folder, state) = (support::temporary(), support::temporary());
         let target = support::fixture(&format!("folder/{name}"), folder.path())?;
         Some(Machine {
-            folder,
+            _folder: folder,
             state,
             target,
         })
@@ -539,7 +539,6 @@ fn a_fallback_control_set_is_cured_too() {
     if !Reader::Hivex.available() {
         return;
     }
-    let _ = &machine.folder;
     machine.run(&["repair", "--yes", "--fix", "rdp-port=3390"]);
     for set in ["ControlSet001", "ControlSet002"] {
         let rules = format!(r"{}\FirewallRules", FIREWALL.replace("ControlSet001", set));
@@ -551,5 +550,4 @@ fn a_fallback_control_set_is_cured_too() {
             .found(false)
             .contains(&"firewall.port-closed".to_owned())
     );
-    let _: &Path = machine.folder.path();
 }

@@ -158,6 +158,26 @@ fn a_machine_that_serves_remote_desktop_is_healthy() {
     );
 }
 
+/// Windows 8.1 in a domain: its own rule is off, policy has an older one that is on.
+#[test]
+fn policy_opens_what_the_machines_own_rules_do_not() {
+    let (folder, state) = (support::temporary(), support::temporary());
+    let hives = ("system-w81-dirty-nolog", "software-w81-dirty-nolog");
+    let Some(target) = machine(hives.0, Some(hives.1), folder.path()) else {
+        return;
+    };
+    assert_eq!(findings(&report(state.path(), &target)), []);
+    // Without that policy it is a fault.
+    let elsewhere = support::temporary();
+    let Some(alone) = machine(hives.0, None, elsewhere.path()) else {
+        return;
+    };
+    assert_eq!(
+        findings(&report(state.path(), &alone)),
+        [pair("firewall.rule-off", "broken")]
+    );
+}
+
 /// Windows 10 on which Remote Desktop was never on: its rule is off, and switching it on changes the three rules of
 /// the group, to what Windows' own stock says of them with TRUE.
 #[test]
