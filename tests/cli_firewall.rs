@@ -258,6 +258,18 @@ fn policy_against_the_machines_own_rules() {
     road("firewall-own-rules-dropped", &dropped, NAMED, &[]);
     let blocks = ["firewall.block-rule", "firewall.no-exceptions"];
     road("firewall-policy-blocks", &blocks, NAMED, &[]);
+    let managed = ["firewall.block-rule"];
+    road("firewall-managed-block", &managed, NAMED, &[]);
+    let Some(machine) = Machine::new("firewall-managed-block") else {
+        return;
+    };
+    ends(&machine.run(&["repair", "--yes"]), 1);
+    let report = machine.report();
+    let cause = finding(&report, managed[0])["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("Device management") && !cause.contains("Group Policy"),
+        "{cause}"
+    );
     for (name, found) in [
         ("firewall-own-rules-dropped", &dropped[..]),
         ("firewall-policy-blocks", &blocks[..]),

@@ -81,7 +81,7 @@ fn suspects<'a>(facts: &Facts<'_>, set: &ControlSet, effective: &'a Effective) -
     ] {
         let around = match origin {
             Origin::Local => around(effective, port),
-            Origin::Policy => Surroundings {
+            Origin::Policy | Origin::Management => Surroundings {
                 port,
                 ..Surroundings::default()
             },

@@ -46,7 +46,7 @@ pub struct Surroundings {
 }
 
 /// Fields that say nothing of which connections are meant, or that are asked for one by one.
-const JUDGED: [&str; 28] = [
+const JUDGED: [&str; 24] = [
     "Action",
     "Active",
     "Profile",
@@ -71,10 +71,6 @@ const JUDGED: [&str; 28] = [
     "TransportMachineAuthzSDDL",
     "TransportUserAuthzSDDL",
     "SecurityRealmEnabled",
-    "EP2Port",
-    "EP2Port2_10",
-    "IF",
-    "IFType",
 ];
 
 impl ConnectionSecurityRule {
@@ -222,10 +218,21 @@ impl ConnectionSecurityRule {
 
     /// What cannot be answered on a machine that is switched off.
     fn judge_rest(&self, reasons: &mut Vec<String>) {
-        const NOT_KNOWN_HERE: [&str; 4] = ["EP2Port", "EP2Port2_10", "IF", "IFType"];
+        // Scopes, which mean everything when they are empty.
+        const SCOPES: [&str; 8] = [
+            "EP1_4",
+            "EP1_6",
+            "EP2_4",
+            "EP2_6",
+            "EP2Port",
+            "EP2Port2_10",
+            "IF",
+            "IFType",
+        ];
         for (key, value) in self.fields.iter() {
             let among = |list: &[&str]| list.iter().any(|known| key.eq_ignore_ascii_case(known));
-            if (among(&NOT_KNOWN_HERE) && !value.is_empty()) || !among(&JUDGED) {
+            let empty = among(&SCOPES) && value.trim().is_empty();
+            if !empty && !among(&JUDGED) {
                 reasons.push(format!("{}={}", shortened(key), shortened(value)));
             }
         }
@@ -276,6 +283,7 @@ mod tests {
             ("EP1Port2_10=3000-4000", Judgement::Blocking),
             ("EP1Port2_10=4000-5000", Judgement::NotBlocking),
             ("EP1Port=445|EP1Port=3389", Judgement::Blocking),
+            ("EP1Port=|EP2_4=|IFType=", Judgement::Blocking),
         ] {
             assert_eq!(judged(&with(field)), expected, "{field}");
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What two stores come to: whether a connection to Remote Desktop's listener gets through, and why (not).
+//! What the stores come to: whether a connection to Remote Desktop's listener gets through, and why (not).
 //!
 //! ```text
 //!   firewall off in this profile (policy's word, else the own one)         -> open
@@ -37,13 +37,15 @@ impl Listener {
     }
 }
 
-/// The two stores of one control set.
+/// The stores of one control set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     /// The machine's own store.
     pub local: Store,
     /// The store of Group Policy.
     pub policy: Store,
+    /// The rules of device management; its settings are not known here.
+    pub management: Store,
 }
 
 /// A rule with the store it stands in.
@@ -97,10 +99,12 @@ impl Verdict<'_> {
 }
 
 impl Effective {
-    fn store(&self, origin: Origin) -> &Store {
+    /// The store of an origin.
+    pub fn store(&self, origin: Origin) -> &Store {
         match origin {
             Origin::Local => &self.local,
             Origin::Policy => &self.policy,
+            Origin::Management => &self.management,
         }
     }
 
@@ -131,11 +135,12 @@ impl Effective {
             .map(move |named| Placed { origin, named })
     }
 
-    /// The active rules of both stores that count in a profile.
+    /// The active rules of all stores that count in a profile.
     fn counting(&self, profile: Profile) -> impl Iterator<Item = Placed<'_>> {
         let own = self.own_rules_count(profile);
         let own = own.then(|| self.active(Origin::Local, profile));
         self.active(Origin::Policy, profile)
+            .chain(self.active(Origin::Management, profile))
             .chain(own.into_iter().flatten())
     }
 
@@ -262,7 +267,11 @@ mod tests {
     }
 
     fn open(local: Store, policy: Store) -> Vec<Option<bool>> {
-        let effective = Effective { local, policy };
+        let effective = Effective {
+            local,
+            policy,
+            management: Store::default(),
+        };
         let verdicts = Profile::ALL.map(|profile| effective.verdict(profile, HERE).is_open());
         verdicts.to_vec()
     }
@@ -292,9 +301,17 @@ mod tests {
         let effective = Effective {
             local: store(&[ALLOW]),
             policy: everywhere(store(&[]), &drops),
+            management: Store::default(),
         };
         let dropped = Verdict::Dropped(vec![Obstacle::OwnRulesDropped("key")]);
         assert_eq!(effective.verdict(Profile::Public, HERE), dropped);
+        // The rules of device management are not the machine's own.
+        let managed = Effective {
+            management: store(&[ALLOW]),
+            ..effective
+        };
+        let verdict = managed.verdict(Profile::Public, HERE);
+        assert_eq!(verdict.is_open(), Some(true));
         // Own block rules are dropped likewise.
         assert_eq!(
             open(store(&[BLOCK]), everywhere(store(&[ALLOW]), &drops)),
@@ -362,6 +379,7 @@ mod tests {
         let effective = Effective {
             local: store(&[BLOCK]),
             policy: everywhere(store(&[BLOCK]), &shut),
+            management: Store::default(),
         };
         let Verdict::Dropped(obstacles) = effective.verdict(Profile::Domain, HERE) else {
             panic!("open");
@@ -372,6 +390,7 @@ mod tests {
                 Obstacle::NoExceptions(Origin::Policy, _) => "shut by policy",
                 Obstacle::NoExceptions(Origin::Local, _) => "shut",
                 Obstacle::Blocked(placed) if placed.origin == Origin::Policy => "policy's block",
+                Obstacle::NoExceptions(Origin::Management, _) => "shut by management",
                 Obstacle::Blocked(_) => "own block",
                 Obstacle::OwnRulesDropped(_) => "own rules dropped",
                 Obstacle::NoRule => "no rule",

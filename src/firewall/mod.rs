@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Windows Firewall as the registry keeps it: rules, connection security rules, and what two stores come to.
+//! Windows Firewall as the registry keeps it: rules, connection security rules, and what the stores come to.
 //!
 //! ```text
 //!   SYSTEM  ...\SharedAccess\Parameters\FirewallPolicy        the machine's own store
@@ -7,12 +7,12 @@
 //!             \DomainProfile, \PublicProfile, ...   settings  -> store    one store
 //!             \FirewallRules                        rules     -> rule
 //!             \ConSecRules                          IPsec     -> consec
-//!   own store + policy store + the listener         -> effective: does a connection get through, and why (not)
+//!   all stores + the listener                       -> effective: does a connection get through, and why (not)
 //! ```
 //!
 //! Grammar: [MS-GPFAS] 2.2.2.19 and 2.2.6.2; how the stores merge: [MS-FASP] 2.2.38. Pure text in, text out: who
 //! reads the hives is `windows::firewall`. Not judged: filters that other programs set in the filtering platform,
-//! the rules of app containers and service hardening, and the store that device management (MDM) fills.
+//! the rules of app containers and service hardening, and the settings (not the rules) of device management (MDM).
 
 pub mod consec;
 pub mod effective;

@@ -13,6 +13,8 @@ pub enum Origin {
     Local,
     /// Group Policy's: what stands here comes back at the next refresh.
     Policy,
+    /// That of device management (MDM): it comes back likewise, and is as good as policy's.
+    Management,
 }
 
 /// One setting of a profile.

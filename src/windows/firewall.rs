@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The two stores of Windows Firewall, read from the hives of an installation.
+//! The stores of Windows Firewall, read from the hives of an installation.
 //!
 //! ```text
 //!   SYSTEM    ControlSet00N\Services\SharedAccess\Parameters\FirewallPolicy   own store
+//!             ...\FirewallPolicy\Mdm                                         rules of device management
 //!   SOFTWARE  Policies\Microsoft\WindowsFirewall                              policy store
 //! ```
 //!
@@ -25,6 +26,8 @@ pub const LOCAL: &str = r"Services\SharedAccess\Parameters\FirewallPolicy";
 pub const STOCK: &str = r"Services\SharedAccess\Defaults\FirewallPolicy";
 /// The store of Group Policy, in SOFTWARE.
 pub const POLICY: &str = r"Policies\Microsoft\WindowsFirewall";
+/// The store of device management, below a control set.
+pub const MANAGEMENT: &str = r"Services\SharedAccess\Parameters\FirewallPolicy\Mdm";
 /// The rules, below a store.
 pub const RULES: &str = "FirewallRules";
 /// The connection security rules, below a store.
@@ -103,7 +106,14 @@ pub fn read(registry: &Registry, set: &ControlSet) -> Result<Option<Effective>, 
         let keys = profile.policy_keys().iter();
         keys.map(|key| format!(r"{POLICY}\{key}")).collect()
     };
+    let managed = set.path(&format!(r"{MANAGEMENT}\{RULES}"));
+    let (rules, malformed) = self::rules(registry, HiveName::System, &managed)?;
     Ok(Some(Effective {
+        management: Store {
+            rules,
+            malformed,
+            ..Store::default()
+        },
         local: store(registry, HiveName::System, &local, own)?,
         policy: store(registry, HiveName::Software, POLICY, of_policy)?,
     }))
@@ -176,7 +186,7 @@ fn consec_value(raw: Result<(u32, Vec<u8>), String>) -> ConsecValue {
 
 /// The settings of a profile: each from the first of the keys that has it.
 fn settings(registry: &Registry, hive: HiveName, keys: &[String]) -> Settings {
-    let setting = |name: &str| {
+    let setting = |name: &str, keys: &[String]| {
         for key in keys {
             match registry.dword(hive, key, name) {
                 Reading::Found(value) => {
@@ -196,12 +206,14 @@ fn settings(registry: &Registry, hive: HiveName, keys: &[String]) -> Settings {
         }
         Setting::Absent
     };
+    // XP's profile has no say in whether own rules count.
+    let own = keys.get(..1).unwrap_or_default();
     Settings {
-        enable: setting("EnableFirewall"),
-        default_inbound: setting("DefaultInboundAction"),
-        no_exceptions: setting("DoNotAllowExceptions"),
-        local_rules: setting("AllowLocalPolicyMerge"),
-        local_ipsec: setting("AllowLocalIPsecPolicyMerge"),
+        enable: setting("EnableFirewall", keys),
+        default_inbound: setting("DefaultInboundAction", keys),
+        no_exceptions: setting("DoNotAllowExceptions", keys),
+        local_rules: setting("AllowLocalPolicyMerge", own),
+        local_ipsec: setting("AllowLocalIPsecPolicyMerge", own),
         legacy: keys
             .iter()
             .flat_map(|key| legacy(registry, hive, key))

@@ -12,9 +12,9 @@ use crate::windows::firewall::{self, RULES, Unreadable};
 
 use super::super::{Facts, Finding, Gathered, Problem, rdp_port, shown};
 use super::{
-    BLOCK_RULE, CHECK, FROM_POLICY, LAST_PROFILE, MALFORMED, NO_EXCEPTIONS, OWN_RULES_DROPPED,
-    PORT_CLOSED, RULE_MISSING, RULE_OFF, SOME_PROFILES, SOME_SOURCES, SOURCE, UNCLEAR, WIDE_OPEN,
-    delete, hive_of, listener, open, set_rule, store_key,
+    BLOCK_RULE, CHECK, LAST_PROFILE, MALFORMED, NO_EXCEPTIONS, OWN_RULES_DROPPED, PORT_CLOSED,
+    RULE_MISSING, RULE_OFF, SOME_PROFILES, SOME_SOURCES, SOURCE, UNCLEAR, WIDE_OPEN, delete,
+    hive_of, listener, open, returns, set_rule, store_key,
 };
 
 /// The place of a rule as evidence names it.
@@ -42,8 +42,8 @@ struct Found {
     problems: BTreeMap<&'static str, Gathered>,
     /// How many places of a problem are not shown.
     more: BTreeMap<&'static str, usize>,
-    /// Ids of those with a value of policy in them.
-    of_policy: Vec<&'static str>,
+    /// What is to be said of them besides: by whom values are put back.
+    more_to_say: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
 impl Found {
@@ -67,10 +67,9 @@ impl Found {
         }
     }
 
-    fn policy(&mut self, problem: &'static Problem, origin: Origin) {
-        if origin == Origin::Policy {
-            self.of_policy.push(problem.id);
-        }
+    fn came_from(&mut self, problem: &'static Problem, origin: Origin) {
+        let sentences = self.more_to_say.entry(problem.id).or_default();
+        sentences.extend(returns(origin).filter(|new| !sentences.contains(new)));
     }
 
     fn into_findings(mut self) -> Vec<Finding> {
@@ -78,8 +77,8 @@ impl Found {
         for problem in CHECK.problems {
             let gathered = self.problems.remove(problem.id);
             if let Some(mut finding) = gathered.and_then(Gathered::into_finding) {
-                if self.of_policy.contains(&problem.id) {
-                    finding.cause.add(FROM_POLICY);
+                for sentence in self.more_to_say.get(problem.id).into_iter().flatten() {
+                    finding.cause.add(sentence);
                 }
                 if let (Some(more), Some(last)) =
                     (self.more.get(problem.id), finding.evidence.last_mut())
@@ -123,10 +122,8 @@ pub(super) fn run(facts: &Facts<'_>) -> Vec<Finding> {
 
 /// Settings and rules that cannot be judged.
 fn judge_values(found: &mut Found, set: &ControlSet, effective: &Effective) {
-    for (origin, store) in [
-        (Origin::Local, &effective.local),
-        (Origin::Policy, &effective.policy),
-    ] {
+    for origin in [Origin::Local, Origin::Policy, Origin::Management] {
+        let store = effective.store(origin);
         for (name, setting) in store.profiles.iter().flat_map(|profile| profile.by_name()) {
             if let Setting::Unclear { key, found: shown } = setting {
                 let location = format!("{}\\{name}", hive_of(origin).full_path(key));
@@ -222,7 +219,7 @@ fn judge_obstacle(
             let (location, value) = setting(effective, origin, &profiles, "DoNotAllowExceptions");
             let own = origin == Origin::Local;
             let cure = own.then(|| delete(origin, key, "DoNotAllowExceptions"));
-            found.policy(&NO_EXCEPTIONS, origin);
+            found.came_from(&NO_EXCEPTIONS, origin);
             let expected = "no value, or REG_DWORD 0x0";
             found.add(&NO_EXCEPTIONS, active, (location, value), expected, cure);
         }
@@ -231,7 +228,7 @@ fn judge_obstacle(
             let off = placed.named.rule.deactivated().filter(|_| own);
             let cure =
                 off.map(|rule| set_rule(placed.origin, set, &placed.named.name, &rule.to_text()));
-            found.policy(&BLOCK_RULE, placed.origin);
+            found.came_from(&BLOCK_RULE, placed.origin);
             found.add(
                 &BLOCK_RULE,
                 active,
@@ -243,7 +240,7 @@ fn judge_obstacle(
         Obstacle::OwnRulesDropped(_) => {
             let name = "AllowLocalPolicyMerge";
             let (location, value) = setting(effective, Origin::Policy, &profiles, name);
-            found.policy(&OWN_RULES_DROPPED, Origin::Policy);
+            found.came_from(&OWN_RULES_DROPPED, Origin::Policy);
             found.add(
                 &OWN_RULES_DROPPED,
                 active,
@@ -280,10 +277,7 @@ fn setting(
     profiles: &[Profile],
     name: &str,
 ) -> (String, String) {
-    let store = match origin {
-        Origin::Local => &effective.local,
-        Origin::Policy => &effective.policy,
-    };
+    let store = effective.store(origin);
     let mut settings = profiles
         .iter()
         .flat_map(|profile| store.settings(*profile).by_name());
@@ -376,7 +370,7 @@ fn judge_some_profiles(
                 (Origin::Local, (rules, shown))
             }
         };
-        found.policy(problem, origin);
+        found.came_from(problem, origin);
         found.add(problem, active, (location, shown), &expected, []);
     }
 }
@@ -401,7 +395,7 @@ fn judge_sources(
         }
     }
     for (placed, profiles) in said {
-        found.policy(&SOME_SOURCES, placed.origin);
+        found.came_from(&SOME_SOURCES, placed.origin);
         let place = (rule_location(set, placed), rule_shown(placed, &profiles));
         found.add(&SOME_SOURCES, set.is_active(), place, "no RA4, RA6", []);
     }
@@ -445,7 +439,7 @@ fn judge_wide_open(
             _ => continue,
         };
         let (location, value) = setting(effective, origin, &[*profile], name);
-        found.policy(&WIDE_OPEN, origin);
+        found.came_from(&WIDE_OPEN, origin);
         found.add(
             &WIDE_OPEN,
             set.is_active(),
@@ -477,6 +471,7 @@ mod tests {
         let effective = Effective {
             local,
             policy: Store::default(),
+            management: Store::default(),
         };
         let listener = Listener {
             port: 3389,

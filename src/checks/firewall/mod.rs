@@ -9,7 +9,7 @@ use crate::edit::{Edit, HiveName};
 use crate::error::Result;
 use crate::firewall::{Listener, Origin};
 use crate::windows::ControlSet;
-use crate::windows::firewall::{CONSEC, LOCAL, POLICY, RULES};
+use crate::windows::firewall::{CONSEC, LOCAL, MANAGEMENT, POLICY, RULES};
 
 use super::{Check, Facts, Fix, Problem, Severity, Stage, rdp_port, unknown_value};
 
@@ -32,6 +32,18 @@ const SOURCE: &[&str] = &[
 
 /// Said where a value of policy is among the evidence.
 const FROM_POLICY: &str = "Group Policy puts its values back at the next refresh, unless the policy itself is changed; `--fix group-policy=hold` keeps it from being applied until then.";
+
+/// Said where a rule of device management is among the evidence.
+const FROM_MANAGEMENT: &str = "Device management puts its rules back when the machine next synchronises, unless they are changed there.";
+
+/// What is to be said of a store whose content comes back.
+fn returns(origin: Origin) -> Option<&'static str> {
+    match origin {
+        Origin::Local => None,
+        Origin::Policy => Some(FROM_POLICY),
+        Origin::Management => Some(FROM_MANAGEMENT),
+    }
+}
 
 const RULE_OFF: Problem = Problem {
     id: "firewall.rule-off",
@@ -148,8 +160,8 @@ const UNCLEAR: Problem = Problem::unclear("firewall.unclear", Stage::Firewall);
 pub(super) const CHECK: Check = Check {
     id: "firewall",
     title: "The firewall lets connections to the listener in",
-    looks_at: "For each profile, in the machine's own store and in policy: EnableFirewall, DoNotAllowExceptions, DefaultInboundAction, AllowLocalPolicyMerge, every firewall rule, and policy's exceptions of XP's kind; the network last connected to.",
-    healthy: "An active rule, own or of policy, lets TCP in to the listener's port and none blocks it; or the firewall is off. Rules for programs and app packages do not matter.",
+    looks_at: "For each profile, in the machine's own store and in policy: EnableFirewall, DoNotAllowExceptions, DefaultInboundAction, AllowLocalPolicyMerge, every firewall rule (those of device management too), and policy's exceptions of XP's kind; the network last connected to.",
+    healthy: "An active rule, whoever made it, lets TCP in to the listener's port and none blocks it; or the firewall is off. Rules for programs and app packages do not matter.",
     problems: &[
         &RULE_OFF,
         &RULE_MISSING,
@@ -172,7 +184,7 @@ pub(super) const FIX: Fix = Fix {
     name: "firewall-rule",
     values: "rdp, ping or agent; rdp when nothing is said",
     title: "Let Remote Desktop through the firewall",
-    explanation: "rdp: activates the rules of the group Remote Desktop in every profile (TCP, UDP and shadowing; lost ones are copied from the machine's stock rules; a moved port gets a rule of its own, RDP-Repair-In-TCP-<port>), switches off rules that block the port from everywhere, deletes DoNotAllowExceptions, and, where policy alone stands in the way, changes the policy's value in the registry. ping: activates FPS-ICMP4-ERQ-In. agent: lets Azure's platform address 168.63.129.16 in and out.",
+    explanation: "rdp: activates the rules of the group Remote Desktop in every profile (TCP, UDP and shadowing; lost ones are copied from the machine's stock rules; a moved port gets a rule of its own, RDP-Repair-In-TCP-<port>), switches off rules that block the port from everywhere, deletes DoNotAllowExceptions, and, where policy or device management stands in the way, changes its value in the registry. ping: activates FPS-ICMP4-ERQ-In. agent: lets Azure's platform address 168.63.129.16 in and out.",
     source: SOURCE,
     edits: fix,
 };
@@ -202,7 +214,7 @@ fn listener_on(facts: &Facts<'_>, port: u16) -> Listener {
 /// The hive that a store lies in.
 fn hive_of(origin: Origin) -> HiveName {
     match origin {
-        Origin::Local => HiveName::System,
+        Origin::Local | Origin::Management => HiveName::System,
         Origin::Policy => HiveName::Software,
     }
 }
@@ -212,6 +224,7 @@ fn store_key(origin: Origin, set: &ControlSet, below: &str) -> String {
     match origin {
         Origin::Local => set.path(&format!(r"{LOCAL}\{below}")),
         Origin::Policy => format!(r"{POLICY}\{below}"),
+        Origin::Management => set.path(&format!(r"{MANAGEMENT}\{below}")),
     }
 }
 

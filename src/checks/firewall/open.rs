@@ -11,7 +11,7 @@ use crate::windows::firewall;
 
 use super::super::{Facts, Proposal};
 use super::judge::obstacles;
-use super::{FROM_POLICY, delete, listener, listener_on, set_rule};
+use super::{delete, listener, listener_on, returns, set_rule};
 
 /// Windows' own rule for TCP 3389 since 8 and Server 2012; on 7 that name belongs to RemoteFX.
 const RULE: &str = "RemoteDesktop-UserMode-In-TCP";
@@ -203,9 +203,9 @@ fn clear(set: &ControlSet, obstacle: &Obstacle<'_>, proposal: &mut Proposal) -> 
         }
         Obstacle::NoRule => return None,
     };
-    if origin == Origin::Policy && !proposal.notes.iter().any(|note| note == FROM_POLICY) {
-        proposal.notes.push(FROM_POLICY.to_owned());
-    }
+    let note = returns(origin).map(str::to_owned);
+    let new = note.filter(|note| !proposal.notes.contains(note));
+    proposal.notes.extend(new);
     edit
 }
 
