@@ -221,12 +221,37 @@ fn rules_that_block() {
     );
 }
 
+/// A rule that leaves profiles out is made to hold in every one.
+#[test]
+fn a_rule_for_the_domain_alone() {
+    let Some(machine) = Machine::new("firewall-rule-domain-only") else {
+        return;
+    };
+    assert_eq!(machine.found(true), ["firewall.profile"]);
+    ends(
+        &machine.run(&["repair", "--yes", "--fix", "firewall-rule"]),
+        0,
+    );
+    assert_eq!(machine.found(true), Vec::<String>::new());
+    if !Reader::Hivex.available() {
+        return;
+    }
+    let text = machine
+        .text("SYSTEM", &format!(r"{FIREWALL}\FirewallRules"), RULE)
+        .unwrap();
+    assert!(
+        text.contains("|Active=TRUE|") && !text.contains("Profile="),
+        "{text}"
+    );
+}
+
 /// A list of blocked addresses is no fault, and neither is a firewall that is off.
 #[test]
 fn what_prevents_nothing_is_a_notice() {
     for (name, id) in [
         ("firewall-block-some", "firewall.sources"),
         ("firewall-off", "firewall.off"),
+        ("firewall-lets-all-in", "firewall.off"),
     ] {
         let Some(machine) = Machine::new(name) else {
             return;
