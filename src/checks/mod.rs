@@ -19,9 +19,12 @@ use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
 
 mod boot;
 mod crash_dump;
+mod firewall;
 mod group_policy;
 mod hive_state;
+mod ipsec;
 mod machine_keys;
+mod network_profile;
 mod nla;
 mod preset;
 mod rdp_enable;
@@ -313,6 +316,8 @@ pub const CHECKS: &[&Check] = &[
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
+    &firewall::CHECK,
+    &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
@@ -326,6 +331,11 @@ pub const FIXES: &[&Fix] = &[
     &tls::FIX,
     &nla::FIX,
     &rdp_port::FIX,
+    &firewall::FIX,
+    &firewall::OFF,
+    &firewall::ON,
+    &ipsec::FIX,
+    &network_profile::FIX,
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,

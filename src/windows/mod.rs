@@ -3,6 +3,7 @@
 
 pub mod boot;
 mod control_set;
+pub mod firewall;
 mod folders;
 mod hive_file;
 mod installation;
