@@ -21,10 +21,13 @@ mod boot;
 mod crash_dump;
 mod edition;
 mod events;
+mod firewall;
 mod firewall_service;
 mod group_policy;
 mod hive_state;
+mod ipsec;
 mod machine_keys;
+mod network_profile;
 mod nla;
 mod preset;
 mod rdp_enable;
@@ -328,6 +331,8 @@ pub const CHECKS: &[&Check] = &[
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
+    &firewall::CHECK,
+    &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
@@ -344,6 +349,11 @@ pub const FIXES: &[&Fix] = &[
     &tls::FIX,
     &nla::FIX,
     &rdp_port::FIX,
+    &firewall::FIX,
+    &firewall::OFF,
+    &firewall::ON,
+    &ipsec::FIX,
+    &network_profile::FIX,
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
