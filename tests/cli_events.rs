@@ -12,12 +12,14 @@
 
 #[path = "support/event_log.rs"]
 mod event_log;
+mod mounted_support;
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use event_log::NewEvent;
+use mounted_support::Mount;
 use serde_json::Value;
 use support::ends;
 
@@ -156,6 +158,57 @@ fn an_event_joins_the_finding_that_it_proves() {
 
 fn started(time: &'static str) -> NewEvent {
     NewEvent::new(time, "Microsoft-Windows-Kernel-General", 12, &[])
+}
+
+/// A key that Remote Desktop may not read, on a real NTFS volume, with a log that ntfs-3g wrote.
+#[test]
+fn a_log_on_ntfs_proves_that_a_key_cannot_be_read() {
+    let state = tempfile::tempdir().unwrap();
+    let Some(disk) = support::fixture("keys-denied.raw", state.path()) else {
+        return;
+    };
+    let mut events: Vec<NewEvent> = std::iter::repeat_n(started(MONDAY), 500).collect();
+    let key = [
+        ("Type", "server"),
+        ("ErrorCode", "0x8009030d"),
+        ("ErrorStatus", "10001"),
+    ];
+    events.push(NewEvent::new(TUESDAY, "Schannel", 36872, &[]));
+    events.push(NewEvent::new(TUESDAY, "Schannel", 36870, &key));
+    let log = event_log::log(&events);
+    assert!(log.len() > 200_000, "several clusters");
+    let at = state.path().join("mount");
+    let Some(mount) = Mount::ntfs("ntfs-3g", "rw", &disk, &at) else {
+        return;
+    };
+    fs::create_dir_all(at.join(LOGS)).unwrap();
+    fs::write(at.join(LOGS).join("System.evtx"), &log).unwrap();
+    drop(mount);
+
+    let bench = Bench {
+        state,
+        target: disk,
+    };
+    let report = bench.report(1);
+    assert_eq!(
+        evidence(finding(&report, "machine-keys.key-unreadable")),
+        [
+            "System log, Schannel 36870: 2026-03-03 08:00:00 UTC: the private key of a TLS server's certificate cannot \
+             be used: server, 0x8009030d, 10001",
+            "System log, Schannel 36872: 2026-03-03 08:00:00 UTC: no certificate for a TLS server is there"
+        ]
+    );
+    assert_eq!(
+        report["events"][0]["finding"],
+        "machine-keys.key-unreadable"
+    );
+    // Of the starts the newest five.
+    assert_eq!(report["events"].as_array().unwrap().len(), 7);
+    bench.coldfix(&["repair", "--yes"], 0);
+    let report = bench.report(0);
+    // 36872 alone is nothing to speak of.
+    assert_eq!(evidence(finding(&report, "events.certificate")).len(), 1);
+    assert_eq!(report["verdict"], "healthy");
 }
 
 #[test]
@@ -329,8 +382,8 @@ fn failed_sign_ins_are_counted_by_reason_account_and_address() {
         guessed.contains("addresses: 198.51.100.1 (50)"),
         "{guessed}"
     );
-    // The timeline names the newest twenty.
-    assert_eq!(report["events"].as_array().unwrap().len(), 20);
+    // The timeline names the newest twenty for that reason, and the others.
+    assert_eq!(report["events"].as_array().unwrap().len(), 23);
 }
 
 #[test]
@@ -492,6 +545,28 @@ fn an_update_level_with_a_known_fault_is_told() {
     );
     assert!(evidence["expected"].as_str().unwrap().contains("20348.407"));
     assert_eq!(report["installations"][0]["build"], "20348.405");
+}
+
+#[test]
+fn packages_tell_the_update_level_where_there_is_no_ubr() {
+    let Some(bench) = Bench::new("update-package") else {
+        return;
+    };
+    let report = bench.report(1);
+    assert_eq!(ids(&report), ["updates.known-fault"]);
+    let evidence = &report["findings"][0]["evidence"][0];
+    let package = "Package_for_RollupFix~31bf3856ad364e35~amd64~~20348.405.1.9";
+    assert!(
+        evidence["location"].as_str().unwrap().ends_with(package),
+        "{evidence}"
+    );
+    assert!(
+        evidence["found"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!("; package {package}")),
+        "{evidence}"
+    );
 }
 
 /// Logs cost a healthy disk nothing but a look.

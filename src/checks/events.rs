@@ -7,22 +7,22 @@
 
 mod logons;
 mod signs;
+mod timeline;
 
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::windows::{EventLogs, LogState, LoggedEvent};
 
 use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
 
 use logons::Failures;
+use signs::Why;
 pub(super) use signs::{Firewall, Service, Sign};
+pub use timeline::TimelineEvent;
+pub(super) use timeline::timeline;
 
 /// How long before the newest record events count; ours.
 const RECENT: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// How many events a report lists; ours.
-const LONGEST_TIMELINE: usize = 200;
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/event-id-troubleshoot-vm-rdp-connecton",
@@ -34,7 +34,7 @@ const CERTIFICATE: Problem = Problem {
     title: "The log says that a certificate or its key could not be used",
     severity: Severity::Notice,
     stage: Stage::Handshake,
-    trigger: "Events 1057, 1058 or 1064 of TerminalServices-RemoteConnectionManager, or 36870 or 36872 of Schannel for a server, and no finding explains them.",
+    trigger: "Events 1057, 1058 or 1064 of TerminalServices-RemoteConnectionManager, or 36870 of Schannel for a server, and no finding explains them.",
     cause: "Without its certificate's key Remote Desktop cannot set up TLS, and clients report an internal error. Other servers on this machine log the same of their certificates.",
     fixes: &["machine-keys"],
 };
@@ -139,38 +139,87 @@ pub(super) const CHECK: Check = Check {
     run,
 };
 
-/// What signs lead to: the problem of their own, and beginnings of the ids of findings that explain them.
-const JOINS: [(fn(Sign) -> bool, &Problem, &[&str]); 6] = [
-    (
-        |sign| sign == Sign::Certificate,
-        &CERTIFICATE,
-        &["machine-keys.", "rdp-certificate.", "certificate."],
-    ),
-    (|sign| sign == Sign::Tls, &TLS, &["tls."]),
-    (
-        |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),
-        &RDP_SERVICE,
-        &[
+/// What signs lead to.
+struct Join {
+    is_sign: fn(Sign) -> bool,
+    /// The problem where nothing else explains them; `None` where they are then nothing to speak of.
+    problem: Option<&'static Problem>,
+    /// Beginnings of the ids of findings that explain them.
+    explained_by: &'static [&'static str],
+}
+
+const JOINS: [Join; 13] = [
+    Join {
+        is_sign: |sign| sign == Sign::Certificate,
+        problem: Some(&CERTIFICATE),
+        explained_by: &["machine-keys.", "rdp-certificate."],
+    },
+    // Servers without a certificate of their own log it at each start.
+    Join {
+        is_sign: |sign| sign == Sign::NoCertificate,
+        problem: None,
+        explained_by: &["machine-keys.", "rdp-certificate."],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::Tls,
+        problem: Some(&TLS),
+        explained_by: &["tls."],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),
+        problem: Some(&RDP_SERVICE),
+        explained_by: &[
             "services.rdp-disabled",
             "services.account",
             "services.missing",
         ],
-    ),
-    (
-        |sign| matches!(sign, Sign::ServiceFailed(Service::Firewall(_))),
-        &FIREWALL_SERVICE,
-        &["firewall-service.", "services.network-disabled"],
-    ),
-    (
-        |sign| sign == Sign::ServiceFailed(Service::Network),
-        &NETWORK_SERVICE,
-        &["services.network-disabled", "network."],
-    ),
-    (
-        |sign| sign == Sign::DuplicateSid,
-        &DUPLICATE_SID,
-        &["machine-sid."],
-    ),
+    },
+    Join {
+        is_sign: |sign| matches!(sign, Sign::ServiceFailed(Service::Firewall(_))),
+        problem: Some(&FIREWALL_SERVICE),
+        explained_by: &["firewall-service.", "services.network-disabled"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::ServiceFailed(Service::Network),
+        problem: Some(&NETWORK_SERVICE),
+        explained_by: &["services.network-disabled"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::DuplicateSid,
+        problem: Some(&DUPLICATE_SID),
+        explained_by: &["machine-sid."],
+    },
+    // Failed sign-ins have a finding of their own, which counts them.
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Disabled),
+        problem: None,
+        explained_by: &["accounts.disabled"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Locked),
+        problem: None,
+        explained_by: &["accounts.locked"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Expired),
+        problem: None,
+        explained_by: &["accounts.expired"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::PasswordExpired),
+        problem: None,
+        explained_by: &["accounts.password-expired"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Restricted),
+        problem: None,
+        explained_by: &["accounts.blank-password"],
+    },
+    Join {
+        is_sign: |sign| sign == Sign::LogonFailed(Why::Right),
+        problem: None,
+        explained_by: &["user-rights."],
+    },
 ];
 
 /// Reads the logs of an installation for the events that are known here.
@@ -270,51 +319,46 @@ fn age_text(newest: Option<Timestamp>, time: Timestamp) -> String {
 }
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (is_sign, problem, _) in JOINS {
-        if let Some(evidence) = unrefuted(facts, |sign, _| is_sign(sign)) {
-            findings.push(problem.found(SOURCE, vec![evidence]));
-        }
-    }
-    findings.extend(failed_logons(facts));
+    let mut findings = failed_logons(facts);
     findings.extend(unread(facts.events()));
     findings
 }
 
-/// Moves the evidence of events to the findings that explain them.
-pub(super) fn join(findings: &mut Vec<Finding>) {
-    for (_, problem, explained_by) in JOINS {
-        let Some(at) = findings.iter().position(|finding| finding.id == problem.id) else {
+/// Adds the evidence of events to the findings that explain them, and findings for what none explains.
+pub(super) fn join(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for join in JOINS {
+        let Some(evidence) = unrefuted(facts, |sign, _| (join.is_sign)(sign)) else {
             continue;
         };
-        let own = findings.remove(at);
         let explanation = findings
             .iter_mut()
-            .filter(|finding| explains(finding, explained_by))
+            .filter(|finding| explains(finding, &join))
             .max_by_key(|finding| finding.severity);
-        let Some(finding) = explanation else {
-            findings.insert(at, own);
-            continue;
-        };
-        for evidence in own.evidence {
-            if !finding.evidence.contains(&evidence) {
-                finding.evidence.push(evidence);
-            }
+        match (explanation, join.problem) {
+            (Some(finding), _) if finding.evidence.contains(&evidence) => {}
+            (Some(finding), _) => finding.evidence.push(evidence),
+            (None, Some(problem)) => findings.push(problem.found(SOURCE, vec![evidence])),
+            (None, None) => {}
         }
     }
 }
 
-fn explains(finding: &Finding, explained_by: &[&str]) -> bool {
-    finding.severity > Severity::Notice && explained_by.iter().any(|id| finding.id.starts_with(id))
+fn explains(finding: &Finding, join: &Join) -> bool {
+    let is_one = join
+        .explained_by
+        .iter()
+        .any(|id| finding.id.starts_with(id));
+    // A notice explains no fault; that an account is disabled is a notice until it is seen to matter.
+    is_one && (finding.severity > Severity::Notice || join.problem.is_none())
 }
 
 fn failed_logons(facts: &Facts<'_>) -> Vec<Finding> {
     let logs = facts.events();
     let window = Window::of(logs);
-    let of = |wanted: Sign| {
+    let of = |wanted: fn(Sign) -> bool| {
         Failures::gather(
             signs_of(logs)
-                .filter(|(sign, event)| *sign == wanted && window.is_recent(event))
+                .filter(|(sign, event)| wanted(*sign) && window.is_recent(event))
                 .map(|(_, event)| event),
         )
     };
@@ -322,11 +366,11 @@ fn failed_logons(facts: &Facts<'_>) -> Vec<Finding> {
     let mut guesses = false;
     for (failures, location) in [
         (
-            of(Sign::LogonFailed),
+            of(|sign| matches!(sign, Sign::LogonFailed(_))),
             "Security log, Microsoft-Windows-Security-Auditing 4625",
         ),
         (
-            of(Sign::ConnectionRefused),
+            of(|sign| sign == Sign::ConnectionRefused),
             "RdpCoreTS log, Microsoft-Windows-RemoteDesktopServices-RdpCoreTS 140",
         ),
     ] {
@@ -394,87 +438,4 @@ fn unread(logs: &EventLogs) -> Option<Finding> {
         })
         .collect();
     (!evidence.is_empty()).then(|| UNREAD.found(SOURCE, evidence))
-}
-
-/// An event that tells of Remote Desktop, for a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct TimelineEvent {
-    /// When it was written, RFC 3339 in UTC.
-    pub time: String,
-    /// The log's short name, such as `System`.
-    pub log: &'static str,
-    /// Who logged it.
-    pub provider: String,
-    /// Which of the provider's events.
-    pub id: u32,
-    /// 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
-    pub level: u32,
-    /// What it says, in words of coldfix.
-    pub text: String,
-    /// The id of the finding that it proves.
-    pub finding: Option<&'static str>,
-}
-
-/// The events that tell of Remote Desktop, newest first: of each sign only the newest, so that one that comes by the
-/// thousands hides no other. At most 200.
-pub(super) fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
-    let mut taken: Vec<(Sign, usize)> = Vec::new();
-    let window = Window::of(facts.events());
-    let mut lines = Vec::new();
-    for (sign, event) in signs_of(facts.events()) {
-        match taken.iter_mut().find(|(known, _)| *known == sign) {
-            Some((_, count)) if *count >= most(sign) => continue,
-            Some((_, count)) => *count = count.saturating_add(1),
-            None => taken.push((sign, 1)),
-        }
-        let is_evidence = match sign {
-            Sign::LogonFailed | Sign::ConnectionRefused => window.is_recent(event),
-            _ => window.counts(event),
-        };
-        let proves = is_evidence.then(|| proved(sign, findings)).flatten();
-        lines.push(TimelineEvent {
-            time: event.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            log: event.log,
-            provider: event.event.provider.clone(),
-            id: event.event.id,
-            level: event.event.level,
-            text: signs::text(event),
-            finding: proves,
-        });
-        if lines.len() == LONGEST_TIMELINE {
-            break;
-        }
-    }
-    lines
-}
-
-/// How many events of a sign a report lists.
-fn most(sign: Sign) -> usize {
-    match sign {
-        Sign::Certificate | Sign::Tls | Sign::ServiceFailed(_) | Sign::LogonFailed => 20,
-        Sign::SignedIn | Sign::LetIn => 10,
-        Sign::Connected | Sign::Listening => 3,
-        _ => 5,
-    }
-}
-
-/// The finding that holds the evidence of a sign.
-fn proved(sign: Sign, findings: &[Finding]) -> Option<&'static str> {
-    let held = |ids: &[&str]| {
-        findings
-            .iter()
-            .find(|finding| {
-                ids.iter().any(|id| finding.id.starts_with(id))
-                    && finding
-                        .evidence
-                        .iter()
-                        .any(|evidence| evidence.kind == EvidenceKind::Event)
-            })
-            .map(|finding| finding.id)
-    };
-    if matches!(sign, Sign::LogonFailed | Sign::ConnectionRefused) {
-        return held(&[LOGON_FAILURES.id, GUESSES.id]);
-    }
-    let (_, problem, explained_by) = JOINS.iter().find(|(is_sign, ..)| is_sign(sign))?;
-    held(explained_by).or_else(|| held(&[problem.id]))
 }

@@ -21,10 +21,13 @@ mod boot;
 mod crash_dump;
 mod edition;
 mod events;
+mod firewall;
 mod firewall_service;
 mod group_policy;
 mod hive_state;
+mod ipsec;
 mod machine_keys;
+mod network_profile;
 mod nla;
 mod preset;
 mod rdp_enable;
@@ -346,6 +349,8 @@ pub const CHECKS: &[&Check] = &[
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
+    &firewall::CHECK,
+    &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
@@ -362,6 +367,11 @@ pub const FIXES: &[&Fix] = &[
     &tls::FIX,
     &nla::FIX,
     &rdp_port::FIX,
+    &firewall::FIX,
+    &firewall::OFF,
+    &firewall::ON,
+    &ipsec::FIX,
+    &network_profile::FIX,
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
@@ -398,7 +408,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
-    events::join(&mut findings);
+    events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
 }

@@ -12,7 +12,8 @@
 //! when the power failed has none that holds, and its events are the ones that tell. Every field is checked instead, and
 //! how much one chunk may cost is bounded ([`chunk::events`]).
 //!
-//! Not handled: texts of messages, which lie in the programs that log them and not in the log.
+//! Not handled: texts of messages, which lie in the programs that log them and not in the log; the older form (`.evt`)
+//! of XP and Server 2003.
 //!
 //! Source: libevtx's documentation of the format (libyal); [MS-EVEN6] 2.2.12 for binary XML.
 

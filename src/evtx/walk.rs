@@ -363,7 +363,10 @@ impl<'c> Pass<'_, 'c> {
 
     /// Adds to the text of the element that is open, as far as the event may have text.
     fn text(&mut self, text: &str) {
-        let len = text.floor_char_boundary(self.text_left);
+        let mut len = self.text_left.min(text.len());
+        while !text.is_char_boundary(len) {
+            len = len.saturating_sub(1);
+        }
         let text = text.get(..len).unwrap_or_default();
         if let Some(element) = self.path.last_mut() {
             element.text.push_str(text);

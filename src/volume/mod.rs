@@ -93,19 +93,11 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
 
-    /// The bytes of the file at `path` in each of these ranges, for files too long to be held. A range is shortened at the
-    /// end of the file. All of them are held at once; the caller bounds them.
+    /// The bytes of the file at `path` in each of these ranges, for files too long to be held. A range is shortened at
+    /// the end of the file. All of them are held at once; the caller bounds them.
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
-        /// Ours: what a volume that cannot read parts may have to read whole.
-        const LONGEST: u64 = 32 << 20;
-        let content = self.read(path, LONGEST)?;
-        let place = |at: u64| usize::try_from(at).map_or(content.len(), |at| at.min(content.len()));
-        let cut = |range: &Range<u64>| {
-            content
-                .get(place(range.start)..place(range.end))
-                .unwrap_or_default()
-        };
-        Ok(ranges.iter().map(|range| cut(range).to_vec()).collect())
+        let _ = (path, ranges);
+        Err(not_offered("reading parts of files"))
     }
 
     /// Whether the content of the file at `path` is `content`.

@@ -159,8 +159,9 @@ fn read_log(
         let start = place(number);
         start..start.saturating_add(len_u64(len))
     };
-    let mut headers: Vec<Range<u64>> = vec![0..len_u64(HEADER_LEN)];
-    headers.extend((0..count.min(MOST_CHUNKS)).map(|number| range(number, CHUNK_HEADER_LEN)));
+    let headers: Vec<Range<u64>> = std::iter::once(0..len_u64(HEADER_LEN))
+        .chain((0..count.min(MOST_CHUNKS)).map(|number| range(number, CHUNK_HEADER_LEN)))
+        .collect();
     let mut headers = volume.read_ranges(path, &headers)?.into_iter();
     if !headers.next().is_some_and(|header| evtx::is_log(&header)) {
         return Ok(LogState::Unreadable("it is no event log".to_owned()));

@@ -4,6 +4,7 @@
 pub mod boot;
 mod control_set;
 mod events;
+pub mod firewall;
 mod folders;
 mod hive_file;
 mod installation;

@@ -154,7 +154,8 @@ fn a_log_of_300_mib_that_repeats_itself_is_read_once_and_in_part() {
     let bytes = chunk(100);
     let started = Instant::now();
     let logs = read_installation(|file| {
-        file.write_all(&event_log::file(&[bytes.clone()])).unwrap();
+        file.write_all(&event_log::file(std::slice::from_ref(&bytes)))
+            .unwrap();
         for _ in 1..CHUNKS {
             file.write_all(&bytes).unwrap();
         }

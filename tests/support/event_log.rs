@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Event logs made for tests: events that no real log at hand has. Their binary XML has no templates; another reader
 //! reads them (`tests/event_logs/made.rs`).
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap
+)]
 
 /// An event to be written.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::evtx::Event;
 use crate::windows::LoggedEvent;
 
-use super::signs::{self, Sign};
+use super::signs::{self, Sign, Why};
 
 /// The codes of Status and SubStatus that tell why.
 const REASONS: [(u32, &str); 24] = [
@@ -75,6 +75,19 @@ pub(super) fn reason(event: &Event) -> String {
     match REASONS.iter().find(|(known, _)| *known == code) {
         Some((_, words)) => format!("{words} ({code:#x})"),
         None => format!("{code:#x}"),
+    }
+}
+
+/// Why, as far as another finding may explain it.
+pub(super) fn why(event: &Event) -> Why {
+    match code(event) {
+        Some(0xc000_0072) => Why::Disabled,
+        Some(0xc000_0234) => Why::Locked,
+        Some(0xc000_0193) => Why::Expired,
+        Some(0xc000_0071 | 0xc000_0224) => Why::PasswordExpired,
+        Some(0xc000_006e) => Why::Restricted,
+        Some(0xc000_015b) => Why::Right,
+        _ => Why::Other,
     }
 }
 

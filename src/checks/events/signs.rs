@@ -9,6 +9,8 @@ use crate::windows::LoggedEvent;
 pub(in super::super) enum Sign {
     /// The certificate of Remote Desktop, or its key, cannot be used.
     Certificate,
+    /// There is no certificate for a TLS server.
+    NoCertificate,
     /// A TLS server cannot be set up because of its settings.
     Tls,
     /// A service failed.
@@ -16,7 +18,7 @@ pub(in super::super) enum Sign {
     /// A sign-in was refused because the other machine has the same SID.
     DuplicateSid,
     /// A sign-in over the network or by Remote Desktop failed.
-    LogonFailed,
+    LogonFailed(Why),
     /// A session of Remote Desktop was refused before that, for a wrong password.
     ConnectionRefused,
     /// A user has a session by Remote Desktop.
@@ -39,6 +41,25 @@ pub(in super::super) enum Sign {
     Crashed,
     /// The sign-in screen's process ended.
     WinlogonEnded,
+}
+
+/// Why a sign-in failed, as far as another finding may explain it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Why {
+    /// The account is disabled.
+    Disabled,
+    /// It is locked.
+    Locked,
+    /// It has expired.
+    Expired,
+    /// Its password has.
+    PasswordExpired,
+    /// It is restricted, for example because its password is blank.
+    Restricted,
+    /// It lacks the right to sign in this way.
+    Right,
+    /// A wrong password, no such account, or anything else.
+    Other,
 }
 
 /// A service that Remote Desktop needs.
@@ -137,11 +158,14 @@ pub(super) fn sign(logged: &LoggedEvent) -> Option<Sign> {
         (RDP_CORE, 140) => Sign::ConnectionRefused,
         // Programs that connect out log the same with "client"; that is common and says nothing of the listener.
         ("Schannel", _) if is_of_client(event) => return None,
-        ("Schannel", 36870 | 36872) => Sign::Certificate,
+        ("Schannel", 36870) => Sign::Certificate,
+        ("Schannel", 36872) => Sign::NoCertificate,
         ("Schannel", _) => Sign::Tls,
         (SERVICES_LOG, _) => Sign::ServiceFailed(service(event)?.1),
         // 3 network (also the first step of Remote Desktop with NLA), 7 unlock, 10 Remote Desktop.
-        (AUDIT, _) if matches!(event.field("LogonType"), "3" | "7" | "10") => Sign::LogonFailed,
+        (AUDIT, _) if matches!(event.field("LogonType"), "3" | "7" | "10") => {
+            Sign::LogonFailed(super::logons::why(event))
+        }
         ("LsaSrv" | "Microsoft-Windows-LSA", _) => Sign::DuplicateSid,
         ("EventLog", _) | ("Microsoft-Windows-Kernel-Power", _) => Sign::Crashed,
         ("Microsoft-Windows-Kernel-General", 12) => Sign::Started,
@@ -190,13 +214,11 @@ pub(super) fn text(logged: &LoggedEvent) -> String {
     let field = |name| event.field(name);
     let text = match sign(logged) {
         Some(Sign::ServiceFailed(_)) => service_text(event),
-        Some(Sign::Certificate) if event.provider == "Schannel" => match event.id {
-            36870 => format!(
-                "the private key of a TLS server's certificate cannot be used: {}",
-                details(event)
-            ),
-            _ => "no certificate for a TLS server is there".to_owned(),
-        },
+        Some(Sign::Certificate) if event.provider == "Schannel" => format!(
+            "the private key of a TLS server's certificate cannot be used: {}",
+            details(event)
+        ),
+        Some(Sign::NoCertificate) => "no certificate for a TLS server is there".to_owned(),
         Some(Sign::Certificate) => match event.id {
             1057 => format!(
                 "no self-signed certificate could be made: {}",
@@ -225,7 +247,7 @@ pub(super) fn text(logged: &LoggedEvent) -> String {
             "a sign-in was refused because both machines have the same SID: {}",
             details(event)
         ),
-        Some(Sign::LogonFailed) => format!(
+        Some(Sign::LogonFailed(_)) => format!(
             "{} could not sign in from {}: {}",
             super::logons::account(event),
             super::logons::source(event).unwrap_or("an address that is not told"),
