@@ -183,6 +183,15 @@ pub enum Edit {
         /// The value's name; empty for the default value.
         name: String,
     },
+    /// Give an existing key another security descriptor.
+    SetKeySecurity {
+        /// In which hive.
+        hive: HiveName,
+        /// Path of the key below the hive's root.
+        key: String,
+        /// The self-relative descriptor.
+        descriptor: HexBytes,
+    },
     /// Give existing files and folders other security descriptors.
     SetSecurity {
         /// Who gets which; no path stands in two groups.
@@ -360,7 +369,8 @@ impl Edit {
             Edit::CreateKey { hive, key }
             | Edit::DeleteKey { hive, key }
             | Edit::SetValue { hive, key, .. }
-            | Edit::DeleteValue { hive, key, .. } => Some((*hive, key)),
+            | Edit::DeleteValue { hive, key, .. }
+            | Edit::SetKeySecurity { hive, key, .. } => Some((*hive, key)),
             Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => None,
         }
     }
@@ -382,7 +392,9 @@ impl Edit {
     /// `\ProgramData\...\MachineKeys`.
     pub fn location(&self) -> String {
         match self {
-            Edit::CreateKey { hive, key } | Edit::DeleteKey { hive, key } => hive.full_path(key),
+            Edit::CreateKey { hive, key }
+            | Edit::DeleteKey { hive, key }
+            | Edit::SetKeySecurity { hive, key, .. } => hive.full_path(key),
             Edit::SetValue {
                 hive, key, name, ..
             }
@@ -462,6 +474,15 @@ mod tests {
         let json = serde_json::to_string(&edit).unwrap();
         assert!(json.contains("\"04030201\""), "{json}");
         assert_eq!(serde_json::from_str::<Edit>(&json).unwrap(), edit);
+        let edit = Edit::SetKeySecurity {
+            hive: HiveName::Software,
+            key: r"Microsoft\A".to_owned(),
+            descriptor: HexBytes(vec![1, 0xab]),
+        };
+        let json = serde_json::to_string(&edit).unwrap();
+        assert!(json.contains("\"set-key-security\""), "{json}");
+        assert_eq!(serde_json::from_str::<Edit>(&json).unwrap(), edit);
+        assert_eq!(edit.location(), r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\A");
         let edit = Edit::set_security([
             ("a/b/c".to_owned(), vec![1]),
             ("a/b".to_owned(), vec![2]),
