@@ -15,8 +15,8 @@ use crate::bytes::u32_le;
 /// The container of Remote Desktop's own certificate.
 pub const REMOTE_DESKTOP: &str = "TSSecKeySet1";
 
-/// Hexadecimal digits of the first part of a file's name.
-pub const STEM_LEN: usize = 32;
+/// The first part of the name of its file.
+pub const REMOTE_DESKTOP_STEM: &str = "f686aace6942fb7f7ceb231212eef4a4";
 
 /// The first part of the name of a container's file. `None` for a name beyond ASCII, whose bytes depend on the code
 /// page of the machine.

@@ -171,6 +171,13 @@ impl Registry {
         read().map_err(|error| error.to_string())
     }
 
+    /// When a key was last written: FILETIME. `None` when it is absent or unreadable.
+    pub fn last_written(&self, name: HiveName, key: &str) -> Option<u64> {
+        let file = self.hive(name).ok().flatten()?;
+        let key = file.hive.key(key).ok().flatten()?;
+        Some(key.last_written())
+    }
+
     /// The names of a key's subkeys; empty when the key is absent or unreadable.
     pub fn subkey_names(&self, name: HiveName, key: &str) -> Vec<String> {
         let Ok(Some(file)) = self.hive(name) else {
