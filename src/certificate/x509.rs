@@ -7,8 +7,8 @@
 
 use jiff::civil::DateTime;
 use x509_cert::certificate::{CertificateInner, Raw};
-use x509_cert::der::asn1::{Any, ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode, Reader, SliceReader, Tag, Tagged};
+use x509_cert::der::asn1::{Any, AnyRef, ObjectIdentifier};
+use x509_cert::der::{Decode, SliceReader, Tag, Tagged};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -176,21 +176,21 @@ fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<PublicKey> {
     let algorithm = info.algorithm.oid.to_string();
     match algorithm.as_str() {
         RSA => {
-            // RSAPublicKey: a sequence of modulus and exponent.
+            // RSAPublicKey: a sequence of modulus and exponent. Old ones are not always encoded as DER asks.
             let bytes = info.subject_public_key.as_bytes()?;
-            let mut reader = SliceReader::new(bytes).ok()?;
-            let modulus = reader
-                .sequence(|fields| {
-                    let modulus = UintRef::decode(fields)?;
-                    UintRef::decode(fields)?;
-                    Ok::<_, x509_cert::der::Error>(modulus)
-                })
-                .ok()?;
-            let first = modulus.as_bytes().first()?;
-            let bits = u32::try_from(modulus.as_bytes().len())
-                .ok()?
-                .checked_mul(8)?;
-            Some(PublicKey::Rsa(bits.checked_sub(first.leading_zeros())?))
+            let sequence = AnyRef::from_der(bytes).ok()?;
+            let mut fields = SliceReader::new(sequence.value()).ok()?;
+            let modulus = AnyRef::decode(&mut fields).ok()?;
+            if sequence.tag() != Tag::Sequence || modulus.tag() != Tag::Integer {
+                return None;
+            }
+            let mut digits = modulus.value();
+            while let [0, rest @ ..] = digits {
+                digits = rest;
+            }
+            let bits = u32::try_from(digits.len()).ok()?.checked_mul(8)?;
+            let unused = digits.first().map_or(0, |first| first.leading_zeros());
+            Some(PublicKey::Rsa(bits.checked_sub(unused)?))
         }
         ELLIPTIC_CURVE => {
             let parameters = info.algorithm.parameters.as_ref();

@@ -54,7 +54,7 @@ mod tests {
         let read = |time| from_filetime(time).map(|read| read.to_string());
         assert_eq!(
             read(133_601_596_135_897_932).as_deref(),
-            Some("2024-05-14T09:26:53.5897932Z")
+            Some("2024-05-14T11:26:53.5897932Z")
         );
         assert_eq!(read(1).as_deref(), Some("1601-01-01T00:00:00.0000001Z"));
         assert_eq!(read(0), None);

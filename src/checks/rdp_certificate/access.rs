@@ -213,3 +213,78 @@ fn below(registry: &Registry, top: &str) -> Result<Vec<String>, String> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Descriptor {
+        sddl::parse(text, None).unwrap()
+    }
+
+    #[test]
+    fn what_counts_as_a_deny() {
+        let counts = |text: &str, inherited| {
+            let read = read(text);
+            denies(&read, &system().unwrap(), inherited)
+                .into_iter()
+                .any(counts_here)
+        };
+        for own in [
+            "D:(D;;0x2;;;SY)",
+            "D:(D;CI;0x4;;;SY)(A;;KA;;;SY)",
+            "D:PAI(A;;KA;;;SY)(D;;KA;;;SY)",
+            "D:(OD;;0x6;ab721a53-1e2f-11d0-9819-00aa0040529b;;SY)",
+        ] {
+            assert!(counts(own, false), "{own}");
+            assert!(!counts(own, true), "{own}");
+        }
+        for none in [
+            "D:",
+            "D:NO_ACCESS_CONTROL",
+            "O:SYG:SY",
+            "D:(D;;0x20019;;;SY)",
+            "D:(D;;0x6;;;BA)(D;;0x6;;;WD)",
+            "D:(D;CIIO;0x6;;;SY)",
+            "D:(A;;KR;;;SY)",
+        ] {
+            assert!(!counts(none, false) && !counts(none, true), "{none}");
+        }
+        assert!(counts("D:(D;CIID;0x6;;;SY)", true));
+        assert!(!counts("D:(D;CIID;0x6;;;SY)", false));
+    }
+
+    #[test]
+    fn what_is_inherited_goes_only_with_its_origin() {
+        let down = |text: &str| {
+            let read = read(text);
+            let system = system().unwrap();
+            hands_down(
+                &denies(&read, &system, false),
+                &denies(&read, &system, true),
+            )
+        };
+        assert!(down("D:(D;CI;0x6;;;SY)(A;CI;KA;;;SY)"));
+        assert!(down("D:(D;;0x6;;;SY)(D;CIIO;0x6;;;SY)"));
+        assert!(!down("D:(D;;0x6;;;SY)"));
+        assert!(!down("D:(D;CI;0x10000;;;SY)"));
+        assert!(!down("D:(D;CI;0x6;;;SY)(D;CIID;0x2;;;SY)"));
+    }
+
+    #[test]
+    fn everything_else_stays() {
+        let before = read(
+            "O:BAG:SYD:PAI(D;;0x10000;;;SY)(D;;0x6;;;BG)(D;;0x6;;;SY)(A;;KA;;;SY)S:(AU;SA;KA;;;WD)",
+        );
+        let after = change::remove_denies(&before, &system().unwrap(), false);
+        assert_eq!(
+            sddl::format(&after, None).unwrap(),
+            "O:BAG:SYD:PAI(D;;DCLC;;;BG)(A;;KA;;;SY)S:(AU;SA;KA;;;WD)"
+        );
+        let null = read("D:NO_ACCESS_CONTROL");
+        assert_eq!(
+            change::remove_denies(&null, &system().unwrap(), false),
+            null
+        );
+    }
+}

@@ -16,15 +16,16 @@ use crate::certificate::container::REMOTE_DESKTOP;
 use crate::certificate::element::Thumbprint;
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::certificates::{self, Content, Named, Stored};
+use crate::windows::certificates::{self, Content, Stored};
 use crate::windows::{KeyFile, Reading, value};
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity,
-    unjudged, unknown_value,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, unjudged,
+    unknown_value,
 };
 
 mod access;
+mod pins;
 mod problems;
 
 use problems::*;
@@ -34,9 +35,6 @@ const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/event-id-troubleshoot-vm-rdp-connecton",
     "https://learn.microsoft.com/azure/virtual-machines/windows/prepare-for-upload-vhd-image",
 ];
-
-const UNPINNED: &str =
-    "no value, or the SHA-1 of a valid certificate in one of the machine's stores";
 
 pub(super) const CHECK: Check = Check {
     id: "rdp-certificate",
@@ -98,7 +96,7 @@ impl Store {
     fn read(facts: &Facts<'_>) -> Result<Store, String> {
         let registry = facts.registry();
         let mut pinned = Some(HashSet::new());
-        for pin in pins(facts) {
+        for pin in pins::pins(facts) {
             match pin.thumbprint {
                 Reading::Found(thumbprint) => {
                     if let Some(pinned) = &mut pinned {
@@ -139,17 +137,6 @@ impl Store {
             Some(KeyFile::Present(_)) | None => State::Sound,
         }
     }
-}
-
-/// The pins of the control sets and of policy.
-fn pins(facts: &Facts<'_>) -> Vec<Named> {
-    let registry = facts.registry();
-    facts
-        .sets()
-        .iter()
-        .map(|set| certificates::pin(registry, set))
-        .chain([certificates::policy_pin(registry)])
-        .collect()
 }
 
 /// Whether Windows made it for Remote Desktop: its key is in that container of the older interface.
@@ -251,7 +238,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             ));
         }
     }
-    findings.extend(judge_pins(facts));
+    findings.extend(pins::judge_pins(facts));
     // By policy another certificate may be in use: worth knowing with every fault.
     if let (place, Reading::Found(template)) = certificates::policy_template(facts.registry())
         && !template.is_empty()
@@ -279,6 +266,12 @@ fn judge_store(facts: &Facts<'_>, store: &Store) -> Vec<Finding> {
         .installation
         .last_run(&facts.select.next())
         .map(|run| run.to_zoned(TimeZone::UTC).datetime());
+    let in_use: HashSet<Thumbprint> = facts
+        .sets()
+        .iter()
+        .flat_map(|set| certificates::self_signed(facts.registry(), set))
+        .filter_map(|named| named.thumbprint.found())
+        .collect();
     for stored in &store.certificates {
         let sound = "a certificate of this SHA-1".to_owned();
         let content = match &stored.content {
@@ -302,7 +295,10 @@ fn judge_store(facts: &Facts<'_>, store: &Store) -> Vec<Finding> {
             hive: HiveName::Software,
             key: stored.key.clone(),
         };
-        let found = shown(content);
+        let mut found = shown(content);
+        if in_use.contains(&content.certificate.thumbprint) {
+            found.push_str("; SelfSignedCertificate names it");
+        }
         match store.judge(facts, content) {
             State::Sound | State::NotOurs => {}
             State::Expired => {
@@ -357,89 +353,11 @@ fn judge_store(facts: &Facts<'_>, store: &Store) -> Vec<Finding> {
         .collect()
 }
 
-fn judge_pins(facts: &Facts<'_>) -> Vec<Finding> {
-    let registry = facts.registry();
-    let mut findings = Vec::new();
-    let mut pinned = Gathered::new(&PINNED, SOURCE);
-    let mut expired = Gathered::new(&PIN_EXPIRED, SOURCE);
-    let mut dangling = Gathered::new(&PIN_DANGLING, SOURCE);
-    let sets = facts.sets().iter();
-    let listed = sets.map(|set| {
-        (
-            HiveName::System,
-            set.is_active(),
-            certificates::pin(registry, set),
-        )
-    });
-    let policy = (HiveName::Software, true, certificates::policy_pin(registry));
-    for (hive, active, pin) in listed.chain([policy]) {
-        let location = format!(r"{}\{}", hive.full_path(&pin.key), pin.value);
-        let thumbprint = match pin.thumbprint {
-            Reading::Found(thumbprint) => thumbprint,
-            Reading::Malformed(found) => {
-                findings.push(unjudged(&UNCLEAR, location, found, UNPINNED, SOURCE));
-                continue;
-            }
-            _ => continue,
-        };
-        let (gathered, why) = match certificates::find(registry, thumbprint) {
-            Err(why) => (&mut pinned, format!("which cannot be looked for: {why}")),
-            Ok(found) => judge_pin(facts, &found, [&mut pinned, &mut expired, &mut dangling]),
-        };
-        gathered.add(
-            active,
-            location,
-            format!("{thumbprint}, {why}"),
-            UNPINNED,
-            [],
-        );
-    }
-    let gathered = [dangling, expired, pinned];
-    findings.extend(gathered.into_iter().filter_map(Gathered::into_finding));
-    findings
-}
-
-/// Which of pinned, expired and dangling a pin is, and what to say of it.
-fn judge_pin<'g>(
-    facts: &Facts<'_>,
-    found: &[Stored],
-    [pinned, expired, dangling]: [&'g mut Gathered; 3],
-) -> (&'g mut Gathered, String) {
-    let readable = found.iter().find_map(|stored| match &stored.content {
-        Reading::Found(content) => Some(content),
-        _ => None,
-    });
-    match (found, readable) {
-        ([], _) => (
-            dangling,
-            "which is in none of the machine's stores".to_owned(),
-        ),
-        (_, None) => (pinned, "which cannot be read".to_owned()),
-        (_, Some(content)) => {
-            let text = shown(content);
-            match key_file(facts, content) {
-                Some(KeyFile::Absent) => (dangling, format!("{text}; no key file in MachineKeys")),
-                _ if content.certificate.not_after < now(facts) => {
-                    (expired, format!("{text}; now: {}", day(now(facts))))
-                }
-                Some(KeyFile::OfOtherMachines(names)) => (
-                    pinned,
-                    format!(
-                        "{text}; its key file has another machine's GUID: {}",
-                        names.join(", ")
-                    ),
-                ),
-                _ => (pinned, text),
-            }
-        }
-    }
-}
-
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     match value {
         None => own(facts, false),
         Some("renew") => own(facts, true),
-        Some("unpin") => Ok(unpin(facts)),
+        Some("unpin") => Ok(pins::unpin(facts)),
         Some(other) => Err(unknown_value(&FIX, other)),
     }
 }
@@ -493,38 +411,4 @@ fn own(facts: &Facts<'_>, sound_ones_too: bool) -> Result<Proposal> {
         ));
     }
     Ok(proposal)
-}
-
-/// Takes the pins away.
-fn unpin(facts: &Facts<'_>) -> Proposal {
-    let registry = facts.registry();
-    let mut proposal = Proposal::default();
-    for set in facts.sets() {
-        let pin = certificates::pin(registry, set);
-        if !pin.thumbprint.is_absent() {
-            proposal.edits.push(Edit::DeleteValue {
-                hive: HiveName::System,
-                key: pin.key,
-                name: pin.value.to_owned(),
-            });
-        }
-    }
-    let policy = certificates::policy_pin(registry);
-    if !policy.thumbprint.is_absent() {
-        proposal.notes.push(format!(
-            r"{}\{} comes from policy and is left alone: it would come back",
-            HiveName::Software.full_path(&policy.key),
-            policy.value
-        ));
-    }
-    if proposal.edits.is_empty() {
-        proposal
-            .notes
-            .push("no listener is pinned to a certificate".to_owned());
-    } else {
-        proposal.notes.push(
-            "Windows then uses a certificate of its own making, which clients do not know: they warn once".to_owned(),
-        );
-    }
-    proposal
 }
