@@ -90,8 +90,11 @@ pub fn certificates(registry: &Registry, store: &str) -> Result<Vec<Stored>, Str
         .collect())
 }
 
-/// Every certificate of this thumbprint that the machine's own and the policy's stores hold, but for those that are
-/// there to be distrusted.
+/// The stores in which a listener looks for its certificate, by name.
+const OF_LISTENERS: [&str; 2] = ["MY", "Remote Desktop"];
+
+/// Every certificate of this thumbprint where a listener looks for it: in the stores `MY` and `Remote Desktop`, the
+/// machine's own and those of policy. In other stores there are certificates without keys.
 ///
 /// # Errors
 /// Why a store cannot be read, in plain words.
@@ -99,7 +102,10 @@ pub fn find(registry: &Registry, thumbprint: Thumbprint) -> Result<Vec<Stored>, 
     let mut found = Vec::new();
     for store in stores(registry)? {
         let name = store.rsplit('\\').next().unwrap_or_default();
-        if name.eq_ignore_ascii_case("Disallowed") {
+        if !OF_LISTENERS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
             continue;
         }
         let key = format!(r"{store}\Certificates\{thumbprint}");

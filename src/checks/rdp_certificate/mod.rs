@@ -181,12 +181,13 @@ fn shown(content: &Content) -> String {
         day(*not_before),
         day(*not_after)
     ));
-    if let Some(provider) = &content.provider {
-        text.push_str(&format!(
+    match &content.provider {
+        Some(provider) => text.push_str(&format!(
             ", key in {} ({})",
             value::printable(&provider.container),
             value::printable(&provider.provider)
-        ));
+        )),
+        None => text.push_str(", no private key named"),
     }
     if !content.certificate.is_for_remote_desktop() {
         text.push_str(", not for servers");

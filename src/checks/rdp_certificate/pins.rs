@@ -12,7 +12,7 @@ use super::problems::{PIN_DANGLING, PIN_EXPIRED, PINNED, UNCLEAR};
 use super::{SOURCE, day, key_file, now, shown};
 
 const UNPINNED: &str =
-    "no value, or the SHA-1 of a valid certificate in one of the machine's stores";
+    "no value, or the SHA-1 of a valid certificate in the store MY or Remote Desktop";
 
 /// The pins of the control sets and of policy.
 pub(super) fn pins(facts: &Facts<'_>) -> Vec<Named> {
@@ -81,7 +81,7 @@ fn judge_pin<'g>(
     match (found, readable) {
         ([], _) => (
             dangling,
-            "which is in none of the machine's stores".to_owned(),
+            "which is in neither of the stores MY and Remote Desktop".to_owned(),
         ),
         (_, None) => (pinned, "which cannot be read".to_owned()),
         (_, Some(content)) => {

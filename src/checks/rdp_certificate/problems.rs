@@ -103,7 +103,7 @@ pub(super) const PINNED: Problem = Problem {
     title: "The listener uses a pinned certificate",
     severity: Severity::Notice,
     stage: Stage::Handshake,
-    trigger: "SSLCertificateSHA1Hash names a certificate that is in one of the machine's stores, or it cannot be told whether it is.",
+    trigger: "SSLCertificateSHA1Hash names a certificate that is in the store MY or Remote Desktop, or it cannot be told whether it is.",
     cause: "Somebody chose a certificate for Remote Desktop; Windows itself never writes this value. If its key cannot be read, connections fail.",
     fixes: &[UNPIN],
 };
@@ -123,7 +123,7 @@ pub(super) const PIN_DANGLING: Problem = Problem {
     title: "The listener is pinned to a certificate that is not there, or has no key",
     severity: Severity::Broken,
     stage: Stage::Handshake,
-    trigger: "SSLCertificateSHA1Hash names a certificate that is in none of the machine's stores, or whose key file is missing from MachineKeys, which could be listed.",
+    trigger: "SSLCertificateSHA1Hash names a certificate that is in neither of the stores MY and Remote Desktop, or whose key file is missing from MachineKeys, which could be listed.",
     cause: "The listener has nothing to make TLS with. Bring the certificate back with its key, or remove the pin with =unpin, and Windows uses one of its own making. A pin is somebody's decision, so it is removed only when that is named.",
     fixes: &[UNPIN],
 };
