@@ -19,9 +19,12 @@ use crate::windows::{ControlSet, Installation, KeyFiles, Reading, Registry, Sele
 
 mod boot;
 mod crash_dump;
+mod firewall;
 mod group_policy;
 mod hive_state;
+mod ipsec;
 mod machine_keys;
+mod network_profile;
 mod nla;
 mod preset;
 mod rdp_certificate;
@@ -333,6 +336,8 @@ pub const CHECKS: &[&Check] = &[
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
+    &firewall::CHECK,
+    &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
@@ -347,6 +352,11 @@ pub const FIXES: &[&Fix] = &[
     &tls::FIX,
     &nla::FIX,
     &rdp_port::FIX,
+    &firewall::FIX,
+    &firewall::OFF,
+    &firewall::ON,
+    &ipsec::FIX,
+    &network_profile::FIX,
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,

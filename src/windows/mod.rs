@@ -4,6 +4,7 @@
 pub mod boot;
 pub mod certificates;
 mod control_set;
+pub mod firewall;
 mod folders;
 mod hive_file;
 mod installation;
