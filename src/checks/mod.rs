@@ -15,7 +15,9 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, EventLogs, Installation, Reading, Registry, Select};
+use crate::windows::{
+    ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select,
+};
 
 mod boot;
 mod crash_dump;
@@ -30,6 +32,7 @@ mod machine_keys;
 mod network_profile;
 mod nla;
 mod preset;
+mod rdp_certificate;
 mod rdp_enable;
 mod rdp_listener;
 mod rdp_port;
@@ -239,7 +242,9 @@ pub struct Facts<'a> {
     pub build: Option<u32>,
     /// What time it is; certificates expire.
     pub now: Timestamp,
-    /// What is in the MachineKeys folder, once asked for; it can be large.
+    /// The files in the MachineKeys folder, once asked for; there can be many.
+    key_files: OnceCell<Result<Option<KeyFiles>>>,
+    /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
     /// The event logs, once asked for; they can be large.
     events: OnceCell<EventLogs>,
@@ -254,6 +259,7 @@ impl<'a> Facts<'a> {
             select: installation.select()?,
             build: installation.build_number(),
             now,
+            key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
             events: OnceCell::new(),
         })
@@ -266,6 +272,22 @@ impl<'a> Facts<'a> {
 
     fn registry(&self) -> &Registry {
         &self.installation.registry
+    }
+
+    /// The files in MachineKeys, listed once; `None` when there is no such folder. An error is asked for again,
+    /// because it is given away.
+    fn key_files(&self) -> Result<Option<&KeyFiles>> {
+        let list = || self.installation.key_files();
+        match self.key_files.get_or_init(list) {
+            Ok(files) => Ok(files.as_ref()),
+            Err(_) => match list() {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::refused(
+                    "the MachineKeys folder changed while it was being read",
+                    "make sure that nothing else writes to the target, then try again",
+                )),
+            },
+        }
     }
 
     /// The control sets to judge and to repair.
@@ -355,6 +377,7 @@ pub const CHECKS: &[&Check] = &[
     &tls::CHECK,
     &services::CHECK,
     &machine_keys::CHECK,
+    &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
     &firewall_service::CHECK,
@@ -376,6 +399,7 @@ pub const FIXES: &[&Fix] = &[
     &rdp_listener::FIX,
     &services::FIX,
     &machine_keys::FIX,
+    &rdp_certificate::FIX,
     &crash_dump::FIX,
     &firewall_service::FIX,
     &group_policy::FIX,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::clock::Now;
 use super::many::{self, End};
-use super::operation;
+use super::opening;
 use super::output::{Format, Output, json, warn};
 use super::resume::Resumed;
 use super::typed;
@@ -348,9 +348,9 @@ fn failed(path: &Path, error: &Error) -> Report {
 
 /// Diagnoses one target.
 fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
-    let target = common.with_store(operation::look(path, None)?);
+    let target = common.with_store(opening::look(path, None)?);
     let mut report = Report::new(&target);
-    report.notes.extend(operation::interrupted_note(&target));
+    report.notes.extend(opening::interrupted_note(&target));
     let installation = target.installation(common.partition)?;
     report.add_installation(&target, &installation);
     if let Err(error) = installation.volume.check_writable() {

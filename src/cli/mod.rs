@@ -21,6 +21,7 @@ mod diagnose;
 mod inspect;
 mod log;
 mod many;
+mod opening;
 mod operation;
 mod output;
 mod reg;
