@@ -245,6 +245,8 @@ fn only_commit_writes_to_the_host() {
             || path == "device/file.rs"
             || path == "device/block.rs"
             || path.starts_with("device/windows/")
+            // A file of reports of an earlier run, which is gone on with; anything else is refused.
+            || path == "cli/resume.rs"
     };
     assert_eq!(hold(&words, &allowed), [""; 0]);
     assert!(hold(&words, &|path| !allowed(path)).len() > 4);

@@ -15,9 +15,7 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{
-    ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select,
-};
+use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select};
 
 mod boot;
 mod crash_dump;

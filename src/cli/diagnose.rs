@@ -60,7 +60,7 @@ pub(super) fn run(
     if let ([path], true) = (targets.as_slice(), single) {
         return one(path, common, now, output);
     }
-    Run::new(common, arguments, targets.len(), output)?.go(targets, now)
+    Run::new(common, arguments, output)?.go(targets, now)
 }
 
 /// The targets that a file lists.
@@ -160,26 +160,11 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        common: &'a Common,
-        arguments: &Arguments,
-        count: usize,
-        output: &'a mut Output,
-    ) -> Result<Run<'a>> {
+    fn new(common: &'a Common, arguments: &Arguments, output: &'a mut Output) -> Result<Run<'a>> {
         let mut resumed = arguments.resume.as_deref().map(Resumed::open).transpose()?;
         let (seen, code) = match &mut resumed {
             Some(resumed) => (std::mem::take(&mut resumed.seen), resumed.code),
             None => (Seen::default(), HEALTHY),
-        };
-        let progress = if std::io::stderr().is_terminal() {
-            let style = "{bar:30} {pos}/{len}  {elapsed} gone, {eta} to go  {msg}";
-            let bar = indicatif::ProgressBar::new(count as u64);
-            match indicatif::ProgressStyle::with_template(style) {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        } else {
-            indicatif::ProgressBar::hidden()
         };
         Ok(Run {
             common,
@@ -190,7 +175,7 @@ impl<'a> Run<'a> {
             ordered: !arguments.unordered,
             output,
             resumed,
-            progress,
+            progress: indicatif::ProgressBar::hidden(),
             seen,
             rows: Vec::new(),
             printed: 0,
@@ -202,9 +187,9 @@ impl<'a> Run<'a> {
     fn go(mut self, mut targets: Vec<PathBuf>, now: Timestamp) -> anyhow::Result<u8> {
         if let Some(resumed) = &self.resumed {
             targets.retain(|path| !resumed.done.contains(&path.display().to_string()));
-            self.progress.set_length(targets.len() as u64);
         }
         let count = targets.len();
+        self.progress = progress(count as u64);
         let interrupted = watch_interrupts()?;
         let (format, page) = (self.output.format(), self.output.page());
         match format {
@@ -312,6 +297,19 @@ impl<'a> Run<'a> {
             (None, Format::Text) => output.text(text),
             (None, _) => output.bytes(text.as_bytes()),
         })
+    }
+}
+
+/// How far the run is, on standard error where that is a terminal.
+fn progress(count: u64) -> indicatif::ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new(count);
+    let style = "{bar:30} {pos}/{len}  {elapsed} gone, {eta} to go";
+    match indicatif::ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 

@@ -6,13 +6,16 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::report::{self, clones};
+
+/// The longest line that is taken for a report; ours.
+const LONGEST_LINE: u64 = 64 << 20;
 
 /// What is needed of a line.
 #[derive(Deserialize)]
@@ -69,6 +72,12 @@ impl Resumed {
             .truncate(false)
             .open(path)
             .map_err(io())?;
+        if !file.metadata().map_err(io())?.is_file() {
+            return Err(Error::refused(
+                format!("{} is not a file", path.display()),
+                "name a file that `coldfix diagnose --format jsonl` has written, or a new one",
+            ));
+        }
         if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
             return Err(Error::refused(
                 format!("another run is writing to {}", path.display()),
@@ -101,6 +110,8 @@ impl Resumed {
         loop {
             text.clear();
             let length = reader
+                .by_ref()
+                .take(LONGEST_LINE)
                 .read_until(b'\n', &mut text)
                 .map_err(Error::io(self.what.clone()))?;
             if length == 0 {
@@ -108,7 +119,7 @@ impl Resumed {
             }
             number += 1;
             position += length as u64;
-            let whole = text.ends_with(b"\n");
+            let whole = text.ends_with(b"\n") || length as u64 == LONGEST_LINE;
             match self.add(&text) {
                 Some(true) => end = position,
                 Some(false) => {}

@@ -36,29 +36,26 @@ fn literal(code: &str) -> Option<String> {
     }
 }
 
-/// The sentences that checks add to a cause, or put in the place of a title, when the evidence asks for it.
+/// The sentences that checks add to a cause, or put in the place of a title, when the evidence asks for it: literals
+/// where they are added, and constants that are sentences.
 fn sentences() -> BTreeSet<String> {
     let code = sources();
     let mut found = BTreeSet::new();
-    for opening in [".add(", "sentence = Some("] {
-        for (at, _) in code.match_indices(opening) {
-            let (before, rest) = code.split_at(at);
-            if opening == ".add(" && !before.trim_end().ends_with("cause") {
-                continue;
-            }
-            let argument = rest.strip_prefix(opening).expect("the opening");
-            let sentence = literal(argument).unwrap_or_else(|| {
-                let name = argument.split(')').next().expect("an argument").trim();
-                let declaration = format!("const {name}: &str =");
-                let (_, value) = code
-                    .split_once(&declaration)
-                    .unwrap_or_else(|| panic!("{name} is neither a literal nor a constant"));
-                literal(value).expect("a literal")
-            });
-            found.insert(sentence);
-        }
+    for part in code.split(".add(").skip(1) {
+        found.extend(literal(part).filter(|text| is_sentence(text)));
+    }
+    for part in code.split("const ").skip(1) {
+        let Some((name, value)) = part.split_once(": &str =") else {
+            continue;
+        };
+        let stands_for_title = code.contains(&format!("sentence = Some({name})"));
+        found.extend(literal(value).filter(|text| stands_for_title || is_sentence(text)));
     }
     found
+}
+
+fn is_sentence(text: &str) -> bool {
+    text.ends_with('.') && text.split(' ').count() > 3
 }
 
 fn japanese() -> &'static Messages {
