@@ -11,7 +11,7 @@
 //!   -> checks      facts -> findings, each with evidence and the edits that would cure it
 //!   -> plan        edits applied to the overlay: every value before and after
 //!   -> commit      journal -> write -> flush -> read back -> done
-//!   -> report      one serde type; text and JSON print it
+//!   -> report      one serde type; text, JSON and HTML print it
 //! ```
 //!
 //! `hive`, `security`, `bcd`, `firewall`, `certificate` and `evtx` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The report: one type for every command that speaks of a target. Text and JSON print it.
+//! The report: one type for every command that speaks of a target. Text, JSON and HTML print it.
 //!
 //! `docs/report.schema.json` publishes its shape; field names stay, new ones may come.
 #![allow(clippy::arithmetic_side_effects)] // column and size arithmetic on what the layers below checked
