@@ -15,11 +15,14 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, Installation, KeyFiles, Reading, Registry, Select};
+use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select};
 
 mod boot;
 mod crash_dump;
+mod edition;
+mod events;
 mod firewall;
+mod firewall_service;
 mod group_policy;
 mod hive_state;
 mod ipsec;
@@ -33,9 +36,12 @@ mod rdp_listener;
 mod rdp_port;
 mod services;
 mod tls;
+mod updates;
 mod volume_state;
 
+pub use events::TimelineEvent;
 pub use preset::{PRESETS, Preset};
+pub use updates::refuses_duplicate_sid;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
@@ -227,6 +233,8 @@ pub struct Facts<'a> {
     key_files: OnceCell<Result<Option<KeyFiles>>>,
     /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// The event logs, once asked for; they can be large.
+    events: OnceCell<EventLogs>,
 }
 
 impl<'a> Facts<'a> {
@@ -240,7 +248,13 @@ impl<'a> Facts<'a> {
             now,
             key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
+            events: OnceCell::new(),
         })
+    }
+
+    /// The events that tell of Remote Desktop.
+    fn events(&self) -> &EventLogs {
+        self.events.get_or_init(|| events::read(self.installation))
     }
 
     fn registry(&self) -> &Registry {
@@ -332,6 +346,7 @@ pub struct Proposal {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
@@ -345,6 +360,9 @@ pub const CHECKS: &[&Check] = &[
     &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
+    &firewall_service::CHECK,
+    &updates::CHECK,
+    &events::CHECK,
 ];
 
 /// Every fix.
@@ -363,6 +381,7 @@ pub const FIXES: &[&Fix] = &[
     &machine_keys::FIX,
     &rdp_certificate::FIX,
     &crash_dump::FIX,
+    &firewall_service::FIX,
     &group_policy::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
@@ -393,8 +412,14 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
+    events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
+}
+
+/// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.
+pub fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
+    events::timeline(facts, findings)
 }
 
 /// The fix that `NAME[=VALUE]` names, and its value.

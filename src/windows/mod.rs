@@ -4,6 +4,7 @@
 pub mod boot;
 pub mod certificates;
 mod control_set;
+mod events;
 pub mod firewall;
 mod folders;
 mod hive_file;
@@ -18,6 +19,7 @@ pub mod value;
 
 pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
+pub use events::{EventLogs, LogExtent, LogState, LoggedEvent};
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
 pub use key_files::{KeyFile, KeyFiles};
