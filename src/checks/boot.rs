@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::windows::boot::UEFI_STORE;
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Proposal, Severity, unknown_value,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
+    unknown_value,
 };
 
 const SOURCE: &[&str] = &[
@@ -25,10 +26,145 @@ const SERIAL_SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/serial-console-windows",
 ];
 
+const NO_STORE: Problem = Problem {
+    id: "boot.no-store",
+    title: "The disk has no boot configuration",
+    severity: Severity::Risk,
+    stage: Stage::Start,
+    trigger: "No volume that can be read holds \\EFI\\Microsoft\\Boot\\BCD or \\Boot\\BCD, and the partition table is known.",
+    cause: "Neither \\EFI\\Microsoft\\Boot\\BCD nor \\Boot\\BCD is on any volume that can be read. Unless another disk starts this Windows, the firmware finds nothing to start. A store is made anew with bcdboot on a Windows machine.",
+    fixes: &[],
+};
+
+const UNREADABLE: Problem = Problem {
+    id: "boot.unreadable",
+    title: "A boot configuration store cannot be read",
+    severity: Severity::Risk,
+    stage: Stage::Start,
+    trigger: "A store is there and cannot be read as a registry hive with boot objects.",
+    cause: "The boot manager stops (0xc0000098, 0xc000000f) where it needs this store. It is made anew with bcdboot on a Windows machine.",
+    fixes: &[],
+};
+
+const NOT_STARTED: Problem = Problem {
+    id: "boot.not-started",
+    title: "No boot configuration starts this Windows",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "Of the stores that can be read none has a loader whose device, osdevice and systemroot are this partition and folder.",
+    cause: "The entries name another partition, another folder, or a disk that this is not any more: Windows stops with 0xc000000e or 0xc000000f, or another Windows starts. coldfix does not write devices; mend it with bcdboot, or bcdedit /set device and osdevice, on a Windows machine that has the disk attached.",
+    fixes: &[],
+};
+
+const SEVERAL_STORES: Problem = Problem {
+    id: "boot.several-stores",
+    title: "Several boot configuration stores start this Windows",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "More than one store that the firmware may read has such a loader.",
+    cause: "Which of them counts depends on the firmware, BIOS or UEFI. Name one with --bcd PARTITION:PATH to change it.",
+    fixes: &[],
+};
+
+const IN_SAFE_MODE: Problem = Problem {
+    id: "boot.safe-mode",
+    title: "Windows is set to start in safe mode",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "The entry that starts this Windows has safeboot.",
+    cause: "Remote Desktop does not start in safe mode, neither minimal nor with network.",
+    fixes: &["safe-mode=off"],
+};
+
+const IMC: Problem = Problem {
+    id: "boot.imc",
+    title: "The entry loads a hive that stops Windows",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "The entry has imcdevice or imchivename.",
+    cause: "imcdevice and imchivename belong to a state of Windows that is set up with an image; left behind, Windows stops with 0x67.",
+    fixes: &[],
+};
+
+const DEBUG: Problem = Problem {
+    id: "boot.debug",
+    title: "Kernel debugging is switched on",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "The entry has debug set.",
+    cause: "Windows talks to a debugger over the port of {dbgsettings}. A serial port that is debugged is not there for the serial console.",
+    fixes: &[],
+};
+
+const SEQUENCE: Problem = Problem {
+    id: "boot.sequence",
+    title: "A one-time boot sequence is waiting",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "{bootmgr} has bootsequence.",
+    cause: "The boot manager starts it once instead of its default entry.",
+    fixes: &[],
+};
+
+const NOT_DEFAULT: Problem = Problem {
+    id: "boot.not-default",
+    title: "Another entry than this Windows starts by default",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "The default of {bootmgr} is another entry.",
+    cause: "Somebody has to choose this Windows in the boot menu.",
+    fixes: &[],
+};
+
+const MANAGER_DEVICE: Problem = Problem {
+    id: "boot.manager-device",
+    title: "The boot manager's own device is not on this disk",
+    severity: Severity::Risk,
+    stage: Stage::Start,
+    trigger: "The device of {bootmgr} names a partition that this disk does not have.",
+    cause: "Its device names a partition that this disk does not have, as after the disk was copied to another one or its signature changed. A BIOS boot manager then stops with 0xc000000e. Mend it with bcdboot, or bcdedit /set {bootmgr} device, on a Windows machine that has the disk attached.",
+    fixes: &[],
+};
+
+const LOADER_PATH: Problem = Problem {
+    id: "boot.loader-path",
+    title: "The entry's path is not that of a loader for this firmware",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "The path of the entry is empty, or does not end as the firmware of the store needs: .efi or .exe.",
+    cause: "UEFI starts winload.efi, a BIOS winload.exe. Set the path with `coldfix bcd set`.",
+    fixes: &[],
+};
+
+const LOADER_MISSING: Problem = Problem {
+    id: "boot.loader-missing",
+    title: "The loader that the entry names is not there",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "The file that the path names is not on the volume.",
+    cause: "The boot manager stops with 0xc000000f or 0xc0000225. Copy the file from Windows\\System32\\Boot or from an installation of the same build.",
+    fixes: &[],
+};
+
 pub(super) const CHECK: Check = Check {
     id: "boot",
     title: "The boot configuration starts this Windows, and not in safe mode",
-    explanation: "Finds the boot configuration (BCD) stores of the disk and compares their loaders with this installation: device and osdevice with the partition's identity, systemroot with the folder, path with the file. Remote Desktop does not start in safe mode. A one-time boot sequence, a kernel debugger and another default entry are told. Without the disk's partition table (a mounted folder, a single volume) nothing is said of a missing store.",
+    looks_at: "The boot configuration (BCD) stores of the disk. Their loaders are compared with this installation: device and osdevice with the identity of the partition, systemroot with the folder, path with the file.",
+    healthy: "One store has a loader for this Windows, and it is not in safe mode. Without the partition table of the disk (a mounted folder, a single volume) nothing is said of a missing store.",
+    problems: &[
+        &NO_STORE,
+        &UNREADABLE,
+        &NOT_STARTED,
+        &SEVERAL_STORES,
+        &IN_SAFE_MODE,
+        &IMC,
+        &DEBUG,
+        &SEQUENCE,
+        &NOT_DEFAULT,
+        &MANAGER_DEVICE,
+        &LOADER_PATH,
+        &LOADER_MISSING,
+    ],
     source: SOURCE,
     run,
 };
@@ -136,25 +272,6 @@ impl Started {
     }
 }
 
-fn finding(
-    id: &'static str,
-    severity: Severity,
-    title: &str,
-    cause: &str,
-    evidence: Vec<Evidence>,
-) -> Finding {
-    Finding {
-        id,
-        title: title.to_owned(),
-        severity,
-        cause: cause.to_owned(),
-        evidence,
-        fixes: Vec::new(),
-        source: SOURCE.iter().map(|source| (*source).to_owned()).collect(),
-        cure: Vec::new(),
-    }
-}
-
 fn evidence(location: String, found: impl Into<String>, expected: &str) -> Evidence {
     Evidence {
         kind: EvidenceKind::Bcd,
@@ -170,11 +287,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if boot.stores().is_empty() {
         if boot.knows_partitions() {
-            findings.push(finding(
-                "boot.no-store",
-                Severity::Risk,
-                "The disk has no boot configuration",
-                "Neither \\EFI\\Microsoft\\Boot\\BCD nor \\Boot\\BCD is on any volume that can be read. Unless another disk starts this Windows, the firmware finds nothing to start. A store is made anew with bcdboot on a Windows machine.",
+            findings.push(NO_STORE.found(
+                SOURCE,
                 vec![evidence(
                     "all volumes".to_owned(),
                     "no store",
@@ -186,12 +300,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     }
     for store in boot.stores() {
         if let Err(error) = store.store() {
-            findings.push(finding(
-                "boot.unreadable",
-                Severity::Risk,
-                "A boot configuration store cannot be read",
-                "The boot manager stops (0xc0000098, 0xc000000f) where it needs this store. It is made anew with bcdboot on a Windows machine.",
-                vec![evidence(store.place.to_string(), error.to_string(), "a sound store")],
+            findings.push(UNREADABLE.found(
+                SOURCE,
+                vec![evidence(
+                    store.place.to_string(),
+                    error.to_string(),
+                    "a sound store",
+                )],
             ));
         }
     }
@@ -225,20 +340,8 @@ fn not_started(facts: &Facts<'_>) -> Option<Finding> {
     }
     match (parts.is_empty(), starting) {
         (true, _) => None,
-        (false, 0) => Some(finding(
-            "boot.not-started",
-            Severity::Broken,
-            "No boot configuration starts this Windows",
-            "The entries name another partition, another folder, or a disk that this is not any more: Windows stops with 0xc000000e or 0xc000000f, or another Windows starts. coldfix does not write devices; mend it with bcdboot, or bcdedit /set device and osdevice, on a Windows machine that has the disk attached.",
-            parts,
-        )),
-        (false, _) => Some(finding(
-            "boot.several-stores",
-            Severity::Notice,
-            "Several boot configuration stores start this Windows",
-            "Which of them counts depends on the firmware, BIOS or UEFI. Name one with --bcd PARTITION:PATH to change it.",
-            parts,
-        )),
+        (false, 0) => Some(NOT_STARTED.found(SOURCE, parts)),
+        (false, _) => Some(SEVERAL_STORES.found(SOURCE, parts)),
     }
 }
 
@@ -263,29 +366,22 @@ fn judge(facts: &Facts<'_>, started: &Started) -> Vec<Finding> {
     let own = |element: ElementType| loader.elements.contains_key(&element);
 
     if own(element::SAFE_BOOT) {
-        let mut found = finding(
-            "boot.safe-mode",
-            Severity::Broken,
-            "Windows is set to start in safe mode",
-            "Remote Desktop does not start in safe mode, neither minimal nor with network.",
+        let mut found = IN_SAFE_MODE.found(
+            SOURCE,
             vec![evidence(
                 place(loader, element::SAFE_BOOT),
                 shown(loader, element::SAFE_BOOT),
                 "not set",
             )],
         );
-        found.fixes.push("safe-mode=off".to_owned());
         found.cure = leave_safe_mode(started, loader);
         findings.push(found);
     }
     let images = [element::IMC_DEVICE, element::IMC_HIVE_NAME];
     let images: Vec<ElementType> = images.into_iter().filter(|element| own(*element)).collect();
     if !images.is_empty() {
-        let mut found = finding(
-            "boot.imc",
-            Severity::Broken,
-            "The entry loads a hive that stops Windows",
-            "imcdevice and imchivename belong to a state of Windows that is set up with an image; left behind, Windows stops with 0x67.",
+        let mut found = IMC.found(
+            SOURCE,
             images
                 .iter()
                 .map(|element| {
@@ -301,22 +397,20 @@ fn judge(facts: &Facts<'_>, started: &Started) -> Vec<Finding> {
     }
     findings.extend(loader_file(facts, started, loader, &place));
     if loader.is_set(element::DEBUG) {
-        findings.push(finding(
-            "boot.debug",
-            Severity::Notice,
-            "Kernel debugging is switched on",
-            "Windows talks to a debugger over the port of {dbgsettings}. A serial port that is debugged is not there for the serial console.",
-            vec![evidence(place(loader, element::DEBUG), "Yes", "No, or not set")],
+        findings.push(DEBUG.found(
+            SOURCE,
+            vec![evidence(
+                place(loader, element::DEBUG),
+                "Yes",
+                "No, or not set",
+            )],
         ));
     }
     let manager = started.store.object(BOOTMGR);
     if let Some(manager) = manager {
         if manager.elements.contains_key(&element::BOOT_SEQUENCE) {
-            findings.push(finding(
-                "boot.sequence",
-                Severity::Notice,
-                "A one-time boot sequence is waiting",
-                "The boot manager starts it once instead of its default entry.",
+            findings.push(SEQUENCE.found(
+                SOURCE,
                 vec![evidence(
                     place(manager, element::BOOT_SEQUENCE),
                     shown(manager, element::BOOT_SEQUENCE),
@@ -325,11 +419,8 @@ fn judge(facts: &Facts<'_>, started: &Started) -> Vec<Finding> {
             ));
         }
         if !started.is_default {
-            findings.push(finding(
-                "boot.not-default",
-                Severity::Notice,
-                "Another entry than this Windows starts by default",
-                "Somebody has to choose this Windows in the boot menu.",
+            findings.push(NOT_DEFAULT.found(
+                SOURCE,
                 vec![evidence(
                     place(manager, element::DEFAULT),
                     shown(manager, element::DEFAULT),
@@ -341,11 +432,8 @@ fn judge(facts: &Facts<'_>, started: &Started) -> Vec<Finding> {
             && boot.knows_partitions()
             && boot.number(id).is_none()
         {
-            findings.push(finding(
-                "boot.manager-device",
-                Severity::Risk,
-                "The boot manager's own device is not on this disk",
-                "Its device names a partition that this disk does not have, as after the disk was copied to another one or its signature changed. A BIOS boot manager then stops with 0xc000000e. Mend it with bcdboot, or bcdedit /set {bootmgr} device, on a Windows machine that has the disk attached.",
+            findings.push(MANAGER_DEVICE.found(
+                SOURCE,
                 vec![evidence(
                     place(manager, element::DEVICE),
                     shown(manager, element::DEVICE),
@@ -383,11 +471,8 @@ fn loader_file(
         _ => "",
     };
     if !lower.ends_with(expected) || path.is_empty() {
-        return Some(finding(
-            "boot.loader-path",
-            Severity::Broken,
-            "The entry's path is not that of a loader for this firmware",
-            "UEFI starts winload.efi, a BIOS winload.exe. Set the path with `coldfix bcd set`.",
+        return Some(LOADER_PATH.found(
+            SOURCE,
             vec![evidence(
                 location,
                 format!("{path:?}"),
@@ -401,12 +486,13 @@ fn loader_file(
     // An error of reading is not an absence.
     let there = facts.installation.volume.entry(&path);
     matches!(there, Ok(None)).then(|| {
-        finding(
-            "boot.loader-missing",
-            Severity::Broken,
-            "The loader that the entry names is not there",
-            "The boot manager stops with 0xc000000f or 0xc0000225. Copy the file from Windows\\System32\\Boot or from an installation of the same build.",
-            vec![evidence(location, format!("{path}: no such file"), "the loader's file")],
+        LOADER_MISSING.found(
+            SOURCE,
+            vec![evidence(
+                location,
+                format!("{path}: no such file"),
+                "the loader's file",
+            )],
         )
     })
 }

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::windows::{Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unknown_value,
 };
 
 const KEY: &str = r"Control\CrashControl";
@@ -16,10 +17,22 @@ const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/azure/virtual-machines/windows/prepare-for-upload-vhd-image",
 ];
 
+const OFF: Problem = Problem {
+    id: "crash-dump.off",
+    title: "Windows keeps no dump when it crashes",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "CrashDumpEnabled is 0 in the control set that starts.",
+    cause: "The next crash will leave nothing to look at.",
+    fixes: &[FIX.name],
+};
+
 pub(super) const CHECK: Check = Check {
     id: "crash-dump",
     title: "Windows keeps a dump when it crashes",
-    explanation: "CrashDumpEnabled 0 means that a crash leaves no dump behind. It prevents nothing; it makes the next failure harder to explain.",
+    looks_at: "CrashDumpEnabled in Control\\CrashControl.",
+    healthy: "1 (full), 2 (kernel), 3 (small) or 7 (automatic).",
+    problems: &[&OFF],
     source: SOURCE,
     run,
 };
@@ -34,14 +47,7 @@ pub(super) const FIX: Fix = Fix {
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut none = Gathered::new(
-        "crash-dump.off",
-        "Windows keeps no dump when it crashes",
-        "The next crash will leave nothing to look at.",
-        SOURCE,
-    )
-    .severity(Severity::Notice)
-    .fix(FIX.name);
+    let mut none = Gathered::new(&OFF, SOURCE);
     for set in facts.sets().iter().filter(|set| set.is_active()) {
         let key = set.path(KEY);
         if let Reading::Found(0) = facts.system_dword(&key, "CrashDumpEnabled") {

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::windows::Reading;
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unknown_value,
 };
 
 const KEY: &str = r"Services\gpsvc";
@@ -15,10 +16,22 @@ const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
 ];
 
+const HELD: Problem = Problem {
+    id: "group-policy.held",
+    title: "The Group Policy client is switched off",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "Start is 4 in the control set that starts.",
+    cause: "No group policy is applied while this is so. It prevents nothing; release it when the repair has held.",
+    fixes: &["group-policy=release"],
+};
+
 pub(super) const CHECK: Check = Check {
     id: "group-policy",
     title: "The Group Policy client is not left switched off",
-    explanation: "Start 4 on the service gpsvc keeps group policy from being applied. It is a known temporary measure against policies that take a repair back; left in place, the machine gets no policies any more.",
+    looks_at: "Start of the service gpsvc.",
+    healthy: "2. 4 is a known temporary measure against policies that take a repair back.",
+    problems: &[&HELD],
     source: SOURCE,
     run,
 };
@@ -33,14 +46,7 @@ pub(super) const FIX: Fix = Fix {
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut held = Gathered::new(
-        "group-policy.held",
-        "The Group Policy client is switched off",
-        "No group policy is applied while this is so. It prevents nothing; release it when the repair has held.",
-        SOURCE,
-    )
-    .severity(Severity::Notice)
-    .fix("group-policy=release");
+    let mut held = Gathered::new(&HELD, SOURCE);
     for set in facts.sets().iter().filter(|set| set.is_active()) {
         let key = set.path(KEY);
         if let Reading::Found(4) = facts.system_dword(&key, "Start") {

@@ -4,7 +4,7 @@
 use crate::edit::HiveName;
 use crate::hive::log::State;
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Severity};
+use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
 
 /// At most this many faults of one hive go into the evidence; `inspect` shows them all.
 const MOST_FAULTS: usize = 8;
@@ -14,10 +14,62 @@ const SOURCE: &[&str] = &[
     "Azure/repair-script-library win-fix-registry-corruption",
 ];
 
+const MISSING: Problem = Problem {
+    id: "hive.missing",
+    title: "A registry hive is missing",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "There is no file SYSTEM or SOFTWARE in System32\\config.",
+    cause: "Windows does not start without this file. Restore it from a backup (System32\\config\\RegBack, a snapshot).",
+    fixes: &[],
+};
+
+const UNREADABLE: Problem = Problem {
+    id: "hive.unreadable",
+    title: "A registry hive cannot be read",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "The base block, the bins or the logs cannot be made sense of.",
+    cause: "Windows does not start when it cannot load this file. Restore it from a backup (System32\\config\\RegBack, a snapshot).",
+    fixes: &[],
+};
+
+const DAMAGED: Problem = Problem {
+    id: "hive.damaged",
+    title: "A registry hive is damaged",
+    severity: Severity::Broken,
+    stage: Stage::Start,
+    trigger: "A structure of the hive, after its logs were replayed, breaks a rule without which it cannot be read.",
+    cause: "Windows deletes what it cannot read, or stops at boot. coldfix does not edit a damaged hive; restore it from a backup (System32\\config\\RegBack, a snapshot).",
+    fixes: &[],
+};
+
+const UNCLEAN: Problem = Problem {
+    id: "hive.unclean",
+    title: "A registry hive was not closed cleanly",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "The sequence numbers differ, and the logs complete the hive.",
+    cause: "Its latest changes are in its transaction logs only, as after a power-off. They were replayed in memory for this report; Windows does the same when it starts. A repair writes the replayed hive.",
+    fixes: &[],
+};
+
+const LOG_LOST: Problem = Problem {
+    id: "hive.log-lost",
+    title: "A registry hive was not closed cleanly and its logs are lost",
+    severity: Severity::Risk,
+    stage: Stage::Start,
+    trigger: "The sequence numbers differ, and no log completes the hive.",
+    cause: "The changes that complete it are missing. What is shown may be older than what Windows last had. coldfix does not edit it: put its .LOG1 and .LOG2 files back, or restore it from a backup.",
+    fixes: &[],
+};
+
 pub(super) const CHECK: Check = Check {
     id: "hive",
     title: "The registry hives SYSTEM and SOFTWARE can be read and are sound",
-    explanation: "Walks every structure of SYSTEM and SOFTWARE after replaying their transaction logs. A damaged SYSTEM stops Windows at boot (0xC0000218, 0x74). A hive that was not closed cleanly but has its logs is normal after a power-off: Windows replays them, and so does coldfix before it judges or edits.",
+    looks_at: "Every structure of SYSTEM and SOFTWARE, after their transaction logs were replayed.",
+    healthy: "A hive that was not closed cleanly but has its logs is normal after a power-off. A damaged SYSTEM stops Windows at boot (0xC0000218, 0x74).",
+    problems: &[&MISSING, &UNREADABLE, &DAMAGED, &UNCLEAN, &LOG_LOST],
     source: SOURCE,
     run,
 };
@@ -36,16 +88,7 @@ fn judge(facts: &Facts<'_>, name: HiveName) -> Option<Finding> {
         found,
         expected: expected.to_owned(),
     };
-    let finding = |id, title: String, severity, cause: &str, evidence| Finding {
-        id,
-        title,
-        severity,
-        cause: cause.to_owned(),
-        evidence,
-        fixes: Vec::new(),
-        source: SOURCE.iter().map(|source| (*source).to_owned()).collect(),
-        cure: Vec::new(),
-    };
+    let finding = |problem: &'static Problem, evidence| Some(problem.found(SOURCE, evidence));
     let path = format!(
         "{}\\System32\\config\\{}",
         facts.installation.directory,
@@ -54,22 +97,12 @@ fn judge(facts: &Facts<'_>, name: HiveName) -> Option<Finding> {
     let file = match facts.registry().hive(name) {
         Ok(Some(file)) => file,
         Ok(None) => {
-            return Some(finding(
-                "hive.missing",
-                format!("The hive {} is missing", name.file_name()),
-                Severity::Broken,
-                "Windows does not start without this file. Restore it from a backup (System32\\config\\RegBack, a snapshot).",
-                vec![evidence(path, "no such file".to_owned(), "a registry hive")],
-            ));
+            let found = evidence(path, "no such file".to_owned(), "a registry hive");
+            return finding(&MISSING, vec![found]);
         }
         Err(error) => {
-            return Some(finding(
-                "hive.unreadable",
-                format!("The hive {} cannot be read", name.file_name()),
-                Severity::Broken,
-                "Windows does not start when it cannot load this file. Restore it from a backup (System32\\config\\RegBack, a snapshot).",
-                vec![evidence(path, error.to_string(), "a sound registry hive")],
-            ));
+            let found = evidence(path, error.to_string(), "a sound registry hive");
+            return finding(&UNREADABLE, vec![found]);
         }
     };
     let fatal: Vec<Evidence> = file
@@ -86,40 +119,22 @@ fn judge(facts: &Facts<'_>, name: HiveName) -> Option<Finding> {
         })
         .collect();
     if !fatal.is_empty() {
-        return Some(finding(
-            "hive.damaged",
-            format!("The hive {} is damaged", name.file_name()),
-            Severity::Broken,
-            "Windows deletes what it cannot read, or stops at boot. coldfix does not edit a damaged hive; restore it from a backup (System32\\config\\RegBack, a snapshot).",
-            fatal,
-        ));
+        return finding(&DAMAGED, fatal);
     }
+    let notes = file.notes.join("; ");
     match file.state {
         State::Clean => None,
-        State::Replayed => Some(finding(
-            "hive.unclean",
-            format!("The hive {} was not closed cleanly", name.file_name()),
-            Severity::Notice,
-            "Its latest changes are in its transaction logs only, as after a power-off. They were replayed in memory for this report; Windows does the same when it starts. A repair writes the replayed hive.",
+        State::Replayed => finding(
+            &UNCLEAN,
+            vec![evidence(path, notes, "equal sequence numbers")],
+        ),
+        State::DirtyWithoutUsableLog => finding(
+            &LOG_LOST,
             vec![evidence(
                 path,
-                file.notes.join("; "),
-                "equal sequence numbers",
-            )],
-        )),
-        State::DirtyWithoutUsableLog => Some(finding(
-            "hive.log-lost",
-            format!(
-                "The hive {} was not closed cleanly and its logs are lost",
-                name.file_name()
-            ),
-            Severity::Risk,
-            "The changes that complete it are missing. What is shown may be older than what Windows last had. coldfix does not edit it: put the hive's .LOG1 and .LOG2 files back, or restore it from a backup.",
-            vec![evidence(
-                path,
-                file.notes.join("; "),
+                notes,
                 "usable .LOG1 and .LOG2 files beside it",
             )],
-        )),
+        ),
     }
 }

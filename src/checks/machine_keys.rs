@@ -18,7 +18,8 @@ use crate::security::{AclField, Descriptor, Sid, sddl};
 use crate::volume::EntryKind;
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Proposal, Severity, unknown_value,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
+    unknown_value,
 };
 
 const SOURCE: &[&str] = &[
@@ -42,10 +43,52 @@ const SESSION_ENV_BUILD: u32 = 17763;
 /// The last build whose keys were seen with the older entries.
 const OLDER_BUILD: u32 = 14393;
 
+const KEY_UNREADABLE: Problem = Problem {
+    id: "machine-keys.key-unreadable",
+    title: "Remote Desktop cannot read its private key",
+    severity: Severity::Broken,
+    stage: Stage::Handshake,
+    trigger: "The key file of this machine does not let NETWORK SERVICE read: the union of what allow entries grant, without what any deny entry takes, lacks 0x120089.",
+    cause: "TermService runs as NETWORK SERVICE. Without the private key of its certificate every TLS connection fails, which clients report as an internal error.",
+    fixes: &[FIX.name],
+};
+
+const FOLDER_HARDENED: Problem = Problem {
+    id: "machine-keys.folder-hardened",
+    title: "The MachineKeys folder is closed to Everyone",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "Everyone does not get 0x12019f on the folder, and the key can be read.",
+    cause: "Remote Desktop works with that, but the next key that is made here (a certificate lasts six months) may come out unreadable.",
+    fixes: &[FIX.name],
+};
+
+const CLONE: Problem = Problem {
+    id: "machine-keys.clone",
+    title: "A key of Remote Desktop belongs to another machine's GUID",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "A key file of the container TSSecKeySet1 carries another GUID than MachineGuid.",
+    cause: "The disk was cloned, or its MachineGuid changed, after the key was made. Windows does not find such a key and makes a new one; the old file is left over.",
+    fixes: &[],
+};
+
+const UNJUDGED: Problem = Problem {
+    id: "machine-keys.unjudged",
+    title: "The permissions of the MachineKeys folder cannot be judged",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "The file system does not show permissions, or they cannot be read.",
+    cause: "What Remote Desktop may read there is not known.",
+    fixes: &[],
+};
+
 pub(super) const CHECK: Check = Check {
     id: "machine-keys",
     title: "Remote Desktop can read its private key",
-    explanation: "The key file f686aace6942fb7f7ceb231212eef4a4_<MachineGuid> in MachineKeys must be readable by NETWORK SERVICE, the account of TermService: the union of what allow entries grant it, without what any deny entry takes. If it is not, clients end with an internal error. A folder that Everyone may no longer use is reported with it; alone it is a notice, because it only spoils the next key. A missing folder or key is healthy: Windows makes them. A key that carries another machine's GUID comes from a clone and is not used.",
+    looks_at: "The key file f686aace6942fb7f7ceb231212eef4a4_<MachineGuid> in MachineKeys, and the folder: owner and permissions.",
+    healthy: "NETWORK SERVICE, the account of TermService, may read the key. A missing folder or key is healthy: Windows makes them.",
+    problems: &[&KEY_UNREADABLE, &FOLDER_HARDENED, &CLONE, &UNJUDGED],
     source: SOURCE,
     run,
 };
@@ -187,12 +230,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let hardened_evidence = evidence(folder, folder_has, "Everyone may use it (0x12019f)");
     let broken = keys.key.as_ref().filter(|(_, key)| !service_reads(key));
     if let Some((path, key)) = broken {
-        let mut finding = finding(
-            "machine-keys.key-unreadable",
-            "Remote Desktop cannot read its private key",
-            Severity::Broken,
-            "TermService runs as NETWORK SERVICE. Without the private key of its certificate every TLS connection fails, which clients report as an internal error.",
-        );
+        let mut finding = KEY_UNREADABLE.found(SOURCE, Vec::new());
         finding
             .evidence
             .push(evidence(path, key, "NETWORK SERVICE may read it (R)"));
@@ -205,23 +243,12 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         }
         findings.push(finding);
     } else if hardened {
-        let mut finding = finding(
-            "machine-keys.folder-hardened",
-            "The MachineKeys folder is closed to Everyone",
-            Severity::Notice,
-            "Remote Desktop works with that, but the next key that is made here (a certificate lasts six months) may come out unreadable.",
-        );
+        let mut finding = FOLDER_HARDENED.found(SOURCE, Vec::new());
         finding.evidence.push(hardened_evidence);
         findings.push(finding);
     }
     if !keys.others.is_empty() {
-        let mut finding = finding(
-            "machine-keys.clone",
-            "A key of Remote Desktop belongs to another machine's GUID",
-            Severity::Notice,
-            "The disk was cloned, or its MachineGuid changed, after the key was made. Windows does not find such a key and makes a new one; the old file is left over.",
-        );
-        finding.fixes.clear();
+        let mut finding = CLONE.found(SOURCE, Vec::new());
         let expected = match machine_guid(facts) {
             Some(guid) => format!("{CONTAINER}_{guid}"),
             None => "one key, or a readable MachineGuid".to_owned(),
@@ -239,19 +266,6 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-fn finding(id: &'static str, title: &str, severity: Severity, cause: &str) -> Finding {
-    Finding {
-        id,
-        title: title.to_owned(),
-        severity,
-        cause: cause.to_owned(),
-        evidence: Vec::new(),
-        fixes: vec![FIX.name.to_owned()],
-        source: SOURCE.iter().map(|source| (*source).to_owned()).collect(),
-        cure: Vec::new(),
-    }
-}
-
 fn evidence(path: &str, has: &Secured, expected: &str) -> Evidence {
     let text = |has: &Descriptor| sddl::format(has, None).map_err(|error| error.to_string());
     Evidence {
@@ -267,14 +281,7 @@ fn evidence(path: &str, has: &Secured, expected: &str) -> Evidence {
 
 /// The permissions cannot be looked at: said, and nothing concluded.
 fn unjudged(error: &Error) -> Finding {
-    let mut finding = finding(
-        "machine-keys.unjudged",
-        "The permissions of the MachineKeys folder cannot be judged",
-        Severity::Notice,
-        "What Remote Desktop may read there is not known.",
-    );
-    finding.fixes.clear();
-    finding.evidence.push(Evidence {
+    let evidence = Evidence {
         kind: EvidenceKind::Security,
         location: windows_path(&format!("ProgramData/{FOLDER}")),
         found: error.to_string(),
@@ -282,8 +289,8 @@ fn unjudged(error: &Error) -> Finding {
             .hint()
             .unwrap_or("permissions that can be read")
             .to_owned(),
-    });
-    finding
+    };
+    UNJUDGED.found(SOURCE, vec![evidence])
 }
 
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
@@ -391,16 +398,15 @@ fn documented(facts: &Facts<'_>, keys: &Keys) -> Result<Proposal> {
     let (folder, _) = &keys.folder;
     let volume = facts.installation.volume.as_ref();
     let change = TreeChange::new(volume, folder, true, &change)?;
-    let mut proposal = Proposal {
+    Ok(Proposal {
         edits: change.edit.into_iter().collect(),
-        notes: vec![
-            "NETWORK SERVICE may now read every private key in the folder, and Administrators own them, as in Microsoft's article; --fix machine-keys alone touches nothing but the folder and Remote Desktop's own key"
+        lowers_security: vec![
+            "NETWORK SERVICE may then read every private key in the folder, and Administrators own them, as in Microsoft's article; --fix machine-keys alone touches nothing but the folder and Remote Desktop's own key"
                 .to_owned(),
         ],
         listing: Some(folder.clone()),
-    };
-    proposal.notes.extend(change.left_alone);
-    Ok(proposal)
+        notes: change.left_alone,
+    })
 }
 
 /// The folder under another name.

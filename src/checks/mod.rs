@@ -10,6 +10,7 @@
 
 use std::cell::OnceCell;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
@@ -58,6 +59,115 @@ pub enum EvidenceKind {
     Volume,
     /// A boot configuration store.
     Bcd,
+    /// A certificate.
+    Certificate,
+    /// An event log.
+    Event,
+}
+
+/// How far a connection gets before the problem stops it. Of two problems that are equally bad, the one that
+/// stops it earlier is the cause to look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// This Windows cannot host Remote Desktop at all.
+    Platform,
+    /// Windows does not start, or not as it should.
+    Start,
+    /// The machine is not on the network.
+    Network,
+    /// The connection is dropped on the way in.
+    Firewall,
+    /// Nothing listens.
+    Listener,
+    /// Client and server do not agree on security.
+    Handshake,
+    /// The user is not let in.
+    Logon,
+    /// The session does not last.
+    Session,
+    /// Nothing stops a connection.
+    Upkeep,
+}
+
+/// A kind of finding: everything that is known of it before a disk is looked at. What varies from disk to disk
+/// is evidence, so that the kinds can be listed, documented and translated.
+#[derive(Debug)]
+pub struct Problem {
+    /// Stable: `tls.disabled`. Begins with the check's id.
+    pub id: &'static str,
+    /// A short line.
+    pub title: &'static str,
+    /// How bad it is; a fault of a control set that is not started weighs less.
+    pub severity: Severity,
+    /// Where it stops a connection.
+    pub stage: Stage,
+    /// The exact condition, in plain words.
+    pub trigger: &'static str,
+    /// What it does and what to do, in plain words.
+    pub cause: &'static str,
+    /// Arguments for `--fix` that cure it; the first is the one proposed.
+    pub fixes: &'static [&'static str],
+}
+
+impl Problem {
+    /// A value that is there but cannot be judged: reported, never overwritten.
+    const fn unclear(id: &'static str, stage: Stage) -> Problem {
+        Problem {
+            id,
+            title: "A value cannot be judged",
+            severity: Severity::Risk,
+            stage,
+            trigger: "A value that is looked at has a type or length that Windows does not use there.",
+            cause: "The value has a type or length that Windows does not use there. coldfix reports it and leaves it alone; set it by hand with `coldfix reg add` once you know what put it there.",
+            fixes: &[],
+        }
+    }
+
+    /// The finding, with its evidence.
+    fn found(&'static self, source: &[&str], evidence: Vec<Evidence>) -> Finding {
+        Finding {
+            id: self.id,
+            title: self.title,
+            severity: self.severity,
+            stage: self.stage,
+            cause: Sentences(vec![self.cause]),
+            evidence,
+            fixes: self.fixes.iter().map(|fix| (*fix).to_owned()).collect(),
+            source: source.iter().map(|source| (*source).to_owned()).collect(),
+            cure: Vec::new(),
+        }
+    }
+}
+
+/// Fixed sentences, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentences(Vec<&'static str>);
+
+impl Sentences {
+    /// Adds what is to be said in this case.
+    fn add(&mut self, sentence: &'static str) {
+        if !self.0.contains(&sentence) {
+            self.0.push(sentence);
+        }
+    }
+
+    /// Each of them as it was written, for a translation.
+    pub fn parts(&self) -> &[&'static str] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Sentences {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+impl Serialize for Sentences {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// One fact that supports a finding.
@@ -79,11 +189,14 @@ pub struct Finding {
     /// Stable: `tls.disabled`.
     pub id: &'static str,
     /// A short line.
-    pub title: String,
+    pub title: &'static str,
     /// How bad it is.
     pub severity: Severity,
+    /// Where it stops a connection.
+    pub stage: Stage,
     /// The cause in plain words.
-    pub cause: String,
+    #[schemars(with = "String")]
+    pub cause: Sentences,
     /// The facts.
     pub evidence: Vec<Evidence>,
     /// Arguments for `--fix` that cure it; the first is the one proposed.
@@ -104,18 +217,21 @@ pub struct Facts<'a> {
     pub select: Select,
     /// The build number, such as 20348, where SOFTWARE tells it.
     pub build: Option<u32>,
+    /// What time it is; certificates expire.
+    pub now: Timestamp,
     /// What is in the MachineKeys folder, once asked for; it can be large.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
 }
 
 impl<'a> Facts<'a> {
     /// Gathers what every check needs.
-    pub fn gather(installation: &'a Installation) -> Result<Facts<'a>> {
+    pub fn gather(installation: &'a Installation, now: Timestamp) -> Result<Facts<'a>> {
         installation.check_usable()?;
         Ok(Facts {
             installation,
             select: installation.select()?,
             build: installation.build_number(),
+            now,
             machine_keys: OnceCell::new(),
         })
     }
@@ -147,8 +263,12 @@ pub struct Check {
     pub id: &'static str,
     /// One line.
     pub title: &'static str,
-    /// What it looks at and when it reports, in plain words.
-    pub explanation: &'static str,
+    /// The facts it looks at, in plain words.
+    pub looks_at: &'static str,
+    /// What is healthy, where that is not plain from the problems.
+    pub healthy: &'static str,
+    /// What it can find.
+    pub problems: &'static [&'static Problem],
     /// Where the knowledge comes from.
     pub source: &'static [&'static str],
     /// Looks.
@@ -177,8 +297,10 @@ pub struct Fix {
 pub struct Proposal {
     /// The edits, in order. Those that change nothing are dropped when they are applied.
     pub edits: Vec<Edit>,
-    /// What the user should know before agreeing, such as lowered security or a part left alone.
+    /// What the user should know before agreeing, such as a part left alone.
     pub notes: Vec<String>,
+    /// How it lowers security, one sentence each. Such a fix is carried out only when it is named.
+    pub lowers_security: Vec<String>,
     /// A folder whose permissions, with everything in it, are to be listed before and after.
     pub listing: Option<String>,
 }
@@ -215,22 +337,31 @@ pub const FIXES: &[&Fix] = &[
     &boot::RECOVERY_LOOP,
 ];
 
-/// Runs every check. Findings of the same id become one with all their evidence.
+/// Runs every check. Findings of the same id become one with all their evidence; the worst come first, and of
+/// equally bad ones those that stop a connection earliest.
 pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for finding in CHECKS.iter().flat_map(|check| (check.run)(facts)) {
-        // Two hives can be damaged in different ways under one id; only what cannot be judged is gathered.
-        let same = findings.iter_mut().find(|known| {
-            known.id == finding.id && known.title == finding.title && known.cause == finding.cause
-        });
-        match same {
-            Some(known) => {
-                known.evidence.extend(finding.evidence);
-                known.cure.extend(finding.cure);
+    for check in CHECKS {
+        for finding in (check.run)(facts) {
+            debug_assert!(
+                check
+                    .problems
+                    .iter()
+                    .any(|problem| problem.id == finding.id),
+                "{} is not listed by its check",
+                finding.id
+            );
+            match findings.iter_mut().find(|known| known.id == finding.id) {
+                Some(known) => {
+                    known.severity = known.severity.max(finding.severity);
+                    known.evidence.extend(finding.evidence);
+                    known.cure.extend(finding.cure);
+                }
+                None => findings.push(finding),
             }
-            None => findings.push(finding),
         }
     }
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
 }
 
@@ -273,30 +404,11 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(id: &'static str, title: &str, cause: &str, source: &[&str]) -> Gathered {
+    fn new(problem: &'static Problem, source: &[&str]) -> Gathered {
         Gathered {
-            finding: Finding {
-                id,
-                title: title.to_owned(),
-                severity: Severity::Broken,
-                cause: cause.to_owned(),
-                evidence: Vec::new(),
-                fixes: Vec::new(),
-                source: source.iter().map(|source| (*source).to_owned()).collect(),
-                cure: Vec::new(),
-            },
+            finding: problem.found(source, Vec::new()),
             active: false,
         }
-    }
-
-    fn severity(mut self, severity: Severity) -> Gathered {
-        self.finding.severity = severity;
-        self
-    }
-
-    fn fix(mut self, fix: &str) -> Gathered {
-        self.finding.fixes.push(fix.to_owned());
-        self
     }
 
     /// Evidence from the registry, with the edits that cure this part. `active` tells whether it weighs
@@ -330,9 +442,9 @@ impl Gathered {
         }
         if !active && finding.severity == Severity::Broken {
             finding.severity = Severity::Risk;
-            finding.cause.push_str(
-                " Only a control set that Windows would start as a fallback is affected.",
-            );
+            finding
+                .cause
+                .add("Only a control set that Windows would start as a fallback is affected.");
         }
         Some(finding)
     }
@@ -348,21 +460,19 @@ fn shown(value: u32) -> String {
     format!("REG_DWORD {value:#x}")
 }
 
-/// A finding for a value that is there but cannot be judged: reported, never overwritten.
+/// A finding of an unclear value.
 fn unjudged(
-    id: &'static str,
+    problem: &'static Problem,
     location: String,
     found: String,
     expected: &str,
     source: &[&str],
-) -> Option<Finding> {
-    let mut gathered = Gathered::new(
-        id,
-        "A value cannot be judged",
-        "The value has a type or length that Windows does not use there. coldfix reports it and leaves it alone; set it by hand with `coldfix reg add` once you know what put it there.",
-        source,
-    )
-    .severity(Severity::Risk);
-    gathered.add(true, location, found, expected, []);
-    gathered.into_finding()
+) -> Finding {
+    let evidence = Evidence {
+        kind: EvidenceKind::Registry,
+        location,
+        found,
+        expected: expected.to_owned(),
+    };
+    problem.found(source, vec![evidence])
 }

@@ -7,7 +7,8 @@ use crate::windows::Reading;
 
 use super::rdp_listener::LISTENER;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, shown, system_path, unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unjudged, unknown_value,
 };
 
 const NAME: &str = "UserAuthentication";
@@ -18,10 +19,24 @@ const SOURCE: &[&str] = &[
     "Azure/repair-script-library win-fix-rdp-connectivity",
 ];
 
+const INVALID: Problem = Problem {
+    id: "nla.invalid",
+    title: "Network Level Authentication has an invalid setting",
+    severity: Severity::Broken,
+    stage: Stage::Handshake,
+    trigger: "UserAuthentication is neither 0 nor 1.",
+    cause: "Windows knows only 0 and 1 here.",
+    fixes: &[FIX.name],
+};
+
+const UNCLEAR: Problem = Problem::unclear("nla.unclear", Stage::Handshake);
+
 pub(super) const CHECK: Check = Check {
     id: "nla",
     title: "Network Level Authentication has a valid setting",
-    explanation: "UserAuthentication of the listener must be 0 or 1 when it is there. Both are healthy: NLA on is never a fault, NLA off is somebody's choice.",
+    looks_at: "UserAuthentication of the listener.",
+    healthy: "No value, 0 or 1: NLA on is never a fault, NLA off is a choice.",
+    problems: &[&INVALID, &UNCLEAR],
     source: SOURCE,
     run,
 };
@@ -37,13 +52,7 @@ pub(super) const FIX: Fix = Fix {
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut invalid = Gathered::new(
-        "nla.invalid",
-        "Network Level Authentication has an invalid setting",
-        "Windows knows only 0 and 1 here.",
-        SOURCE,
-    )
-    .fix(FIX.name);
+    let mut invalid = Gathered::new(&INVALID, SOURCE);
     for set in facts.sets() {
         let key = set.path(LISTENER);
         match facts.system_dword(&key, NAME) {
@@ -54,8 +63,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 "REG_DWORD 0x1 or 0x0",
                 [Edit::dword(HiveName::System, &key, NAME, 1)],
             ),
-            Reading::Malformed(found) => findings.extend(unjudged(
-                "nla.unclear",
+            Reading::Malformed(found) => findings.push(unjudged(
+                &UNCLEAR,
                 system_path(&key, NAME),
                 found,
                 "REG_DWORD 0x1 or 0x0",
@@ -82,8 +91,9 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
             .push(Edit::dword(HiveName::System, &key, NAME, target));
     }
     if target == 0 {
-        proposal.notes.push(
-            "this lowers security: without NLA anybody who reaches the port gets a logon screen; switch it on again with --fix nla=on".to_owned(),
+        proposal.lowers_security.push(
+            "without NLA anybody who reaches the port gets a logon screen; switch it on again with --fix nla=on"
+                .to_owned(),
         );
     }
     if let Reading::Found(policy) = facts.software_dword(POLICY, NAME)

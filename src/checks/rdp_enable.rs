@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::windows::{Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unjudged,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unjudged, unknown_value,
 };
 
 const TERMINAL_SERVER: &str = r"Control\Terminal Server";
@@ -26,10 +26,44 @@ const SOURCE: &[&str] = &[
     "Azure/repair-script-library win-fix-rdp-connectivity",
 ];
 
+const KEY_MISSING: Problem = Problem {
+    id: "rdp-enable.key-missing",
+    title: "The key of Terminal Services is missing",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "The key Control\\Terminal Server is not there.",
+    cause: "The installation is damaged: this key is part of every Windows. coldfix does not invent it; restore SYSTEM from a backup.",
+    fixes: &[],
+};
+
+const OFF: Problem = Problem {
+    id: "rdp-enable.off",
+    title: "Remote Desktop is switched off",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "fDenyTSConnections is not 0 or not there, its policy copy is there and not 0, or one of the others has the wrong value.",
+    cause: "Windows does not listen for Remote Desktop connections while this is set.",
+    fixes: &[FIX.name],
+};
+
+const STATIONS_DISABLED: Problem = Problem {
+    id: "rdp-enable.stations-disabled",
+    title: "Remote sessions are disabled at logon",
+    severity: Severity::Risk,
+    stage: Stage::Listener,
+    trigger: "WinStationsDisabled in Winlogon is \"1\".",
+    cause: "WinStationsDisabled is said to refuse every remote session. This rests on general knowledge; coldfix reports it and leaves it alone.",
+    fixes: &[],
+};
+
+const UNCLEAR: Problem = Problem::unclear("rdp-enable.unclear", Stage::Listener);
+
 pub(super) const CHECK: Check = Check {
     id: "rdp-enable",
     title: "Remote Desktop is switched on",
-    explanation: "fDenyTSConnections must be 0 in Control\\Terminal Server (a missing value stops the listener too), and the policy copy in SOFTWARE, which overrides it, must not be set to anything else. TSEnabled, TSServerDrainMode and TSUserEnabled matter only when they are there with the wrong value; their absence is normal.",
+    looks_at: "fDenyTSConnections, TSEnabled, TSServerDrainMode and TSUserEnabled in Control\\Terminal Server, and the policy copy of fDenyTSConnections in SOFTWARE, which overrides it.",
+    healthy: "fDenyTSConnections 0, no policy copy or one that is 0. The three others are absent on most machines and matter only where they are there.",
+    problems: &[&KEY_MISSING, &OFF, &STATIONS_DISABLED, &UNCLEAR],
     source: SOURCE,
     run,
 };
@@ -44,20 +78,9 @@ pub(super) const FIX: Fix = Fix {
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut off = Gathered::new(
-        "rdp-enable.off",
-        "Remote Desktop is switched off",
-        "Windows does not listen for Remote Desktop connections while this is set.",
-        SOURCE,
-    )
-    .fix(FIX.name);
+    let mut off = Gathered::new(&OFF, SOURCE);
     let mut findings = Vec::new();
-    let mut missing = Gathered::new(
-        "rdp-enable.key-missing",
-        "The key of Terminal Services is missing",
-        "The installation is damaged: this key is part of every Windows. coldfix does not invent it; restore SYSTEM from a backup.",
-        SOURCE,
-    );
+    let mut missing = Gathered::new(&KEY_MISSING, SOURCE);
     for set in facts.sets() {
         let key = set.path(TERMINAL_SERVER);
         let location = system_path(&key, DENY);
@@ -88,13 +111,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 [],
             ),
             Reading::Malformed(found) => {
-                findings.extend(unjudged(
-                    "rdp-enable.unclear",
-                    location,
-                    found,
-                    "REG_DWORD 0x0",
-                    SOURCE,
-                ));
+                findings.push(unjudged(&UNCLEAR, location, found, "REG_DWORD 0x0", SOURCE));
             }
         }
         for (name, target, _) in SWITCHES {
@@ -122,18 +139,12 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 "no value, or REG_DWORD 0x0",
                 [delete_policy()],
             );
-            off.finding.cause.push_str(
-                " The policy copy overrides the setting itself; a domain's group policy may bring it back.",
+            off.finding.cause.add(
+                "The policy copy overrides the setting itself; a domain's group policy may bring it back.",
             );
         }
         Reading::Malformed(found) => {
-            findings.extend(unjudged(
-                "rdp-enable.unclear",
-                policy,
-                found,
-                "no value",
-                SOURCE,
-            ));
+            findings.push(unjudged(&UNCLEAR, policy, found, "no value", SOURCE));
         }
         // SOFTWARE as a whole is reported by the check of the hives.
         Reading::Unreadable(_) => {}
@@ -154,13 +165,7 @@ fn disabled_stations(facts: &Facts<'_>) -> Option<Finding> {
     if text.trim() != "1" {
         return None;
     }
-    let mut gathered = Gathered::new(
-        "rdp-enable.stations-disabled",
-        "Remote sessions are disabled at logon",
-        "WinStationsDisabled is said to refuse every remote session. This rests on general knowledge; coldfix reports it and leaves it alone.",
-        SOURCE,
-    )
-    .severity(Severity::Risk);
+    let mut gathered = Gathered::new(&STATIONS_DISABLED, SOURCE);
     gathered.add(
         true,
         format!(

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::windows::{ControlSet, Reading};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unjudged,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unjudged, unknown_value,
 };
 
 pub(super) const LISTENER: &str = r"Control\Terminal Server\WinStations\RDP-Tcp";
@@ -64,10 +64,82 @@ impl Ranged {
     }
 }
 
+const MISSING: Problem = Problem {
+    id: "rdp-listener.missing",
+    title: "The listener RDP-Tcp is missing",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "The key is not there.",
+    cause: "Windows has nothing that listens for Remote Desktop. Import the key from a machine of the same version (`coldfix reg export` there, `coldfix reg import` here); coldfix does not invent it.",
+    fixes: &[],
+};
+
+const INVALID: Problem = Problem {
+    id: "rdp-listener.invalid",
+    title: "The listener RDP-Tcp is off or has an invalid setting",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "fEnableWinStation is not 1, fLogonDisabled is not 0, or SecurityLayer or MinEncryptionLevel is out of its range: Windows does not clamp them.",
+    cause: "With these values the listener does not accept connections, or ends them at once.",
+    fixes: &[FIX.name],
+};
+
+const ADAPTER: Problem = Problem {
+    id: "rdp-listener.adapter",
+    title: "The listener is bound to one network adapter",
+    severity: Severity::Risk,
+    stage: Stage::Listener,
+    trigger: "LanAdapter is not 0.",
+    cause: "Remote Desktop answers on one adapter only. After a move to another machine that adapter may not exist.",
+    fixes: &[FIX.name],
+};
+
+const ENCRYPTION: Problem = Problem {
+    id: "rdp-listener.encryption",
+    title: "Security layer and encryption level do not go together",
+    severity: Severity::Risk,
+    stage: Stage::Handshake,
+    trigger: "SecurityLayer is 2 and MinEncryptionLevel is 1.",
+    cause: "With TLS (SecurityLayer 2) the encryption level 1 is not valid.",
+    fixes: &[],
+};
+
+const PINNED_CERTIFICATE: Problem = Problem {
+    id: "rdp-listener.pinned-certificate",
+    title: "The listener uses a pinned certificate",
+    severity: Severity::Notice,
+    stage: Stage::Handshake,
+    trigger: "SSLCertificateSHA1Hash is there.",
+    cause: "Somebody chose a certificate for Remote Desktop. If it is gone, expired or its key cannot be read, connections fail; Windows itself never writes this value.",
+    fixes: &[],
+};
+
+const THIRD_PARTY: Problem = Problem {
+    id: "rdp-listener.third-party",
+    title: "Another product handles the listener",
+    severity: Severity::Risk,
+    stage: Stage::Listener,
+    trigger: "LoadableProtocol_Object is not that of Windows, or Citrix keeps a copy of it beside it.",
+    cause: "The protocol driver of RDP-Tcp is not Windows' own. If that product is broken or gone, Remote Desktop does not answer.",
+    fixes: &[],
+};
+
+const UNCLEAR: Problem = Problem::unclear("rdp-listener.unclear", Stage::Listener);
+
 pub(super) const CHECK: Check = Check {
     id: "rdp-listener",
     title: "The listener RDP-Tcp is on and its settings are valid",
-    explanation: "fEnableWinStation must be 1 and fLogonDisabled 0; SecurityLayer must be 0, 1 or 2 and MinEncryptionLevel 1 to 4 (Windows does not clamp them: a value out of range ends every connection). Absent values are Windows' defaults and healthy. A missing listener key, a pinned certificate, a listener bound to one adapter and a third-party listener are reported; they need a decision.",
+    looks_at: "The key WinStations\\RDP-Tcp: fEnableWinStation, fLogonDisabled, SecurityLayer, MinEncryptionLevel, LanAdapter, SSLCertificateSHA1Hash and the protocol driver.",
+    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, LanAdapter 0, no pinned certificate. Absent values are the defaults of Windows.",
+    problems: &[
+        &MISSING,
+        &INVALID,
+        &ADAPTER,
+        &ENCRYPTION,
+        &PINNED_CERTIFICATE,
+        &THIRD_PARTY,
+        &UNCLEAR,
+    ],
     source: SOURCE,
     run,
 };
@@ -83,48 +155,15 @@ pub(super) const FIX: Fix = Fix {
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut missing = Gathered::new(
-        "rdp-listener.missing",
-        "The listener RDP-Tcp is missing",
-        "Windows has nothing that listens for Remote Desktop. Import the key from a machine of the same version (`coldfix reg export` there, `coldfix reg import` here); coldfix does not invent it.",
-        SOURCE,
-    );
-    let mut invalid = Gathered::new(
-        "rdp-listener.invalid",
-        "The listener RDP-Tcp is off or has an invalid setting",
-        "With these values the listener does not accept connections, or ends them at once.",
-        SOURCE,
-    )
-    .fix(FIX.name);
-    let mut bound = Gathered::new(
-        "rdp-listener.adapter",
-        "The listener is bound to one network adapter",
-        "Remote Desktop answers on one adapter only. After a move to another machine that adapter may not exist.",
-        SOURCE,
-    )
-    .severity(Severity::Risk)
-    .fix(FIX.name);
-    let mut pinned = Gathered::new(
-        "rdp-listener.pinned-certificate",
-        "The listener uses a pinned certificate",
-        "Somebody chose a certificate for Remote Desktop. If it is gone, expired or its key cannot be read, connections fail; Windows itself never writes this value.",
-        SOURCE,
-    )
-    .severity(Severity::Notice);
+    let mut missing = Gathered::new(&MISSING, SOURCE);
+    let mut invalid = Gathered::new(&INVALID, SOURCE);
+    let mut bound = Gathered::new(&ADAPTER, SOURCE);
+    let mut pinned = Gathered::new(&PINNED_CERTIFICATE, SOURCE);
     let mut foreign = Gathered::new(
-        "rdp-listener.third-party",
-        "Another product handles the listener",
-        "The protocol driver of RDP-Tcp is not Windows' own. If that product is broken or gone, Remote Desktop does not answer.",
+        &THIRD_PARTY,
         &["https://github.com/aliyun/alibabacloud-ecs-troubleshoot-skills"],
-    )
-    .severity(Severity::Risk);
-    let mut weak = Gathered::new(
-        "rdp-listener.encryption",
-        "Security layer and encryption level do not go together",
-        "With TLS (SecurityLayer 2) the encryption level 1 is not valid.",
-        SOURCE,
-    )
-    .severity(Severity::Risk);
+    );
+    let mut weak = Gathered::new(&ENCRYPTION, SOURCE);
 
     for set in facts.sets() {
         let key = set.path(LISTENER);
@@ -158,8 +197,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                         ranged.target,
                     )],
                 ),
-                Reading::Malformed(found) => findings.extend(unjudged(
-                    "rdp-listener.unclear",
+                Reading::Malformed(found) => findings.push(unjudged(
+                    &UNCLEAR,
                     location,
                     found,
                     &ranged.expected(),

@@ -11,8 +11,8 @@ use crate::windows::{ControlSet, Reading, value};
 
 use super::rdp_listener::LISTENER;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unjudged,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unjudged, unknown_value,
 };
 
 const NAME: &str = "PortNumber";
@@ -33,10 +33,55 @@ const SOURCE: &[&str] = &[
     "Azure/repair-script-library win-fix-rdp-connectivity",
 ];
 
+const INVALID: Problem = Problem {
+    id: "rdp-port.invalid",
+    title: "The listener's port is not a port",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "PortNumber is 0 or above 65535.",
+    cause: "Windows cannot listen on this number.",
+    fixes: &[FIX.name],
+};
+
+const BLOCKED: Problem = Problem {
+    id: "rdp-port.blocked",
+    title: "The firewall has no active rule for the listener's port",
+    severity: Severity::Broken,
+    stage: Stage::Firewall,
+    trigger: "The firewall is on, and in no profile an active rule allows TCP to the port for termservice.",
+    cause: "The firewall is on and drops connections to the port that Remote Desktop listens on.",
+    // Named when the port is known.
+    fixes: &[],
+};
+
+const MOVED: Problem = Problem {
+    id: "rdp-port.moved",
+    title: "The listener uses another port than 3389",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "PortNumber is not 3389.",
+    cause: "Whoever connects has to name the port, and network rules outside the machine have to allow it. Somebody may have meant it, so it is changed only when asked for by name.",
+    fixes: &[FIX.name],
+};
+
+const PROFILE: Problem = Problem {
+    id: "rdp-port.profile",
+    title: "The firewall lets Remote Desktop through in some network profiles only",
+    severity: Severity::Notice,
+    stage: Stage::Firewall,
+    trigger: "An active rule allows the port in some of the profiles for which the firewall is on.",
+    cause: "Which profile Windows picks is decided when it starts. If it picks another one, connections are dropped.",
+    fixes: &[FIX.name],
+};
+
+const UNCLEAR: Problem = Problem::unclear("rdp-port.unclear", Stage::Listener);
+
 pub(super) const CHECK: Check = Check {
     id: "rdp-port",
     title: "The listener's port is valid and the firewall lets it through",
-    explanation: "PortNumber must be 1 to 65535; absent means 3389. With the firewall on, an active inbound rule must allow that TCP port for the Remote Desktop service, among the machine's own rules or those of policy. A listener on another port than 3389 is reported: whoever connects has to know it, and a cloud's network rules have to follow it.",
+    looks_at: "PortNumber of the listener, and the rules, profiles and policies of the firewall for that port.",
+    healthy: "No value (3389) or a port from 1 to 65535, and an active inbound rule that allows it, where the firewall is on.",
+    problems: &[&INVALID, &BLOCKED, &MOVED, &PROFILE, &UNCLEAR],
     source: SOURCE,
     run,
 };
@@ -135,35 +180,10 @@ fn firewall(facts: &Facts<'_>, set: &ControlSet, port: u16) -> Option<Firewall> 
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut invalid = Gathered::new(
-        "rdp-port.invalid",
-        "The listener's port is not a port",
-        "Windows cannot listen on this number.",
-        SOURCE,
-    )
-    .fix(FIX.name);
-    let mut moved = Gathered::new(
-        "rdp-port.moved",
-        "The listener uses another port than 3389",
-        "Whoever connects has to name the port, and network rules outside the machine have to allow it. Somebody may have meant it, so it is changed only when asked for by name.",
-        SOURCE,
-    )
-    .severity(Severity::Notice)
-    .fix(FIX.name);
-    let mut blocked = Gathered::new(
-        "rdp-port.blocked",
-        "The firewall has no active rule for the listener's port",
-        "The firewall is on and drops connections to the port that Remote Desktop listens on.",
-        SOURCE,
-    );
-    let mut partly = Gathered::new(
-        "rdp-port.profile",
-        "The firewall lets Remote Desktop through in some network profiles only",
-        "Which profile Windows picks is decided when it starts. If it picks another one, connections are dropped.",
-        SOURCE,
-    )
-    .severity(Severity::Notice)
-    .fix(FIX.name);
+    let mut invalid = Gathered::new(&INVALID, SOURCE);
+    let mut moved = Gathered::new(&MOVED, SOURCE);
+    let mut blocked = Gathered::new(&BLOCKED, SOURCE);
+    let mut partly = Gathered::new(&PROFILE, SOURCE);
 
     for set in facts.sets() {
         let key = set.path(LISTENER);
@@ -182,8 +202,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             }
             Port::Unknown => {
                 if let Reading::Malformed(found) = facts.system_dword(&key, NAME) {
-                    findings.extend(unjudged(
-                        "rdp-port.unclear",
+                    findings.push(unjudged(
+                        &UNCLEAR,
                         location,
                         found,
                         &shown(STANDARD.into()),

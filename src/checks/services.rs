@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::windows::{ControlSet, Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, Severity, shown, system_path, unjudged,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unjudged, unknown_value,
 };
 
 /// The start type that switches a service off. Every other one is somebody's choice.
@@ -69,10 +69,71 @@ const SOURCE: &[&str] = &[
     "Azure/repair-script-library win-fix-rdp-connectivity, win-fix-network-connectivity, win-fix-firewall-service",
 ];
 
+const MISSING: Problem = Problem {
+    id: "services.missing",
+    title: "A service of Remote Desktop is missing",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "The key of TermService is not there, nor, since Vista, that of SessionEnv or UmRdpService.",
+    cause: "The installation is damaged: these services are part of every Windows. coldfix does not invent them; import the key from a machine of the same build.",
+    fixes: &[],
+};
+
+const RDP_DISABLED: Problem = Problem {
+    id: "services.rdp-disabled",
+    title: "A service that Remote Desktop needs is disabled",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "Start is 4 on TermService, SessionEnv, UmRdpService, CryptSvc, KeyIso or CertPropSvc.",
+    cause: "Windows does not start a disabled service, so nothing answers Remote Desktop.",
+    fixes: &[FIX.name],
+};
+
+const ACCOUNT: Problem = Problem {
+    id: "services.account",
+    title: "TermService runs under another account",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "Since Vista: ObjectName of TermService is not NT Authority\\NetworkService.",
+    cause: "Under another account the service does not start, or cannot read its key.",
+    fixes: &[FIX.name],
+};
+
+const NETWORK_DISABLED: Problem = Problem {
+    id: "services.network-disabled",
+    title: "A service that the network needs is disabled",
+    severity: Severity::Broken,
+    stage: Stage::Network,
+    trigger: "Start is 4 on a service that the network needs, or on the firewall or its filter engine.",
+    cause: "Without it the machine has no working network (a disabled firewall service leaves the boot-time filters in place, which drop everything).",
+    fixes: &[FIX.name],
+};
+
+const OTHER_DISABLED: Problem = Problem {
+    id: "services.other-disabled",
+    title: "A network service is disabled",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "Start is 4 on another service of the network.",
+    cause: "It is not in the path of Remote Desktop with a local account; somebody may have meant it.",
+    fixes: &[FIX.name],
+};
+
+const UNCLEAR: Problem = Problem::unclear("services.unclear", Stage::Listener);
+
 pub(super) const CHECK: Check = Check {
     id: "services",
     title: "The services that Remote Desktop needs are not disabled",
-    explanation: "Only Start 4 (disabled) is a fault, and only for services in the path of Remote Desktop or the network. A service that is absent is no fault, except Remote Desktop's own. The account of TermService must be NT Authority\\NetworkService.",
+    looks_at: "Start of the services and drivers that Remote Desktop and the network need, and the account of TermService.",
+    healthy: "Every start type but 4 (disabled) is a choice. A service that is absent is no fault, except those of Remote Desktop itself.",
+    problems: &[
+        &MISSING,
+        &RDP_DISABLED,
+        &ACCOUNT,
+        &NETWORK_DISABLED,
+        &OTHER_DISABLED,
+        &UNCLEAR,
+    ],
     source: SOURCE,
     run,
 };
@@ -92,41 +153,11 @@ fn key_of(set: &ControlSet, service: &str) -> String {
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut remote = Gathered::new(
-        "services.rdp-disabled",
-        "A service that Remote Desktop needs is disabled",
-        "Windows does not start a disabled service, so nothing answers Remote Desktop.",
-        SOURCE,
-    )
-    .fix(FIX.name);
-    let mut network = Gathered::new(
-        "services.network-disabled",
-        "A service that the network needs is disabled",
-        "Without it the machine has no working network (a disabled firewall service leaves the boot-time filters in place, which drop everything).",
-        SOURCE,
-    )
-    .fix(FIX.name);
-    let mut other = Gathered::new(
-        "services.other-disabled",
-        "A network service is disabled",
-        "It is not in the path of Remote Desktop with a local account; somebody may have meant it.",
-        SOURCE,
-    )
-    .severity(Severity::Notice)
-    .fix(FIX.name);
-    let mut missing = Gathered::new(
-        "services.missing",
-        "A service of Remote Desktop is missing",
-        "The installation is damaged: these services are part of every Windows. coldfix does not invent them; import the key from a machine of the same build.",
-        SOURCE,
-    );
-    let mut account = Gathered::new(
-        "services.account",
-        "TermService runs under another account",
-        "Under another account the service does not start, or cannot read its key.",
-        SOURCE,
-    )
-    .fix(FIX.name);
+    let mut remote = Gathered::new(&RDP_DISABLED, SOURCE);
+    let mut network = Gathered::new(&NETWORK_DISABLED, SOURCE);
+    let mut other = Gathered::new(&OTHER_DISABLED, SOURCE);
+    let mut missing = Gathered::new(&MISSING, SOURCE);
+    let mut account = Gathered::new(&ACCOUNT, SOURCE);
 
     for set in facts.sets() {
         for (service, start, role) in SERVICES {
@@ -155,13 +186,9 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     "the key",
                     [],
                 ),
-                Reading::Malformed(found) => findings.extend(unjudged(
-                    "services.unclear",
-                    location,
-                    found,
-                    &shown(start),
-                    SOURCE,
-                )),
+                Reading::Malformed(found) => {
+                    findings.push(unjudged(&UNCLEAR, location, found, &shown(start), SOURCE))
+                }
                 _ => {}
             }
         }

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::windows::Reading;
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Proposal, shown, system_path, unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
+    unjudged, unknown_value,
 };
 
 const PROTOCOLS: &str = r"Control\SecurityProviders\SCHANNEL\Protocols";
@@ -20,10 +21,24 @@ const SOURCE: &[&str] = &[
     "Azure/repair-script-library win-fix-rdp-connectivity",
 ];
 
+const DISABLED: Problem = Problem {
+    id: "tls.disabled",
+    title: "TLS 1.2 is disabled for servers",
+    severity: Severity::Broken,
+    stage: Stage::Handshake,
+    trigger: "Enabled is 0, or DisabledByDefault is not 0.",
+    cause: "The Remote Desktop listener cannot agree on TLS with current clients; they report an internal error.",
+    fixes: &[FIX.name],
+};
+
+const UNCLEAR: Problem = Problem::unclear("tls.unclear", Stage::Handshake);
+
 pub(super) const CHECK: Check = Check {
     id: "tls",
     title: "TLS 1.2 is available to the Remote Desktop listener",
-    explanation: "In SCHANNEL\\Protocols\\TLS 1.2\\Server, Enabled 0 or DisabledByDefault other than 0 takes TLS 1.2 from the listener, and clients get an internal error. Absent keys and values are Windows' default and healthy. TLS 1.0 and 1.1 and the client side do not matter here.",
+    looks_at: "Enabled and DisabledByDefault in SCHANNEL\\Protocols\\TLS 1.2\\Server.",
+    healthy: "Absent keys and values are the default of Windows. TLS 1.0 and 1.1 and the client side do not matter here.",
+    problems: &[&DISABLED, &UNCLEAR],
     source: SOURCE,
     run,
 };
@@ -43,13 +58,7 @@ fn server_key(version: &str) -> String {
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut disabled = Gathered::new(
-        "tls.disabled",
-        "TLS 1.2 is disabled for servers",
-        "The Remote Desktop listener cannot agree on TLS with current clients; they report an internal error.",
-        SOURCE,
-    )
-    .fix(FIX.name);
+    let mut disabled = Gathered::new(&DISABLED, SOURCE);
     for set in facts.sets() {
         let key = set.path(&server_key("1.2"));
         type Healthy = fn(u32) -> bool;
@@ -71,8 +80,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     expected,
                     [Edit::dword(HiveName::System, &key, name, target)],
                 ),
-                Reading::Malformed(found) => findings.extend(unjudged(
-                    "tls.unclear",
+                Reading::Malformed(found) => findings.push(unjudged(
+                    &UNCLEAR,
                     system_path(&key, name),
                     found,
                     expected,
@@ -126,8 +135,9 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         }
     }
     if versions.contains(&"1.0") || versions.contains(&"1.1") {
-        proposal.notes.push(
-            "this lowers security: TLS 1.0 and 1.1 are obsolete; delete their keys again once current clients connect".to_owned(),
+        proposal.lowers_security.push(
+            "TLS 1.0 and 1.1 are obsolete; delete their keys again once current clients connect"
+                .to_owned(),
         );
     }
     Ok(proposal)

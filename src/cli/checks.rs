@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::HEALTHY;
 use super::output::Output;
-use crate::checks::{CHECKS, FIXES, PRESETS};
+use crate::checks::{CHECKS, FIXES, PRESETS, Severity, Stage};
 use crate::error::Error;
 
 #[derive(Debug, clap::Args)]
@@ -20,26 +20,55 @@ struct Item {
     id: &'static str,
     title: &'static str,
     explanation: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<ProblemItem>,
     #[serde(skip_serializing_if = "str::is_empty")]
     values: &'static str,
     source: Vec<&'static str>,
 }
 
+#[derive(Serialize)]
+struct ProblemItem {
+    id: &'static str,
+    title: &'static str,
+    severity: Severity,
+    stage: Stage,
+    trigger: &'static str,
+    cause: &'static str,
+    fixes: &'static [&'static str],
+}
+
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
     let mut items: Vec<Item> = Vec::new();
-    items.extend(CHECKS.iter().map(|check| Item {
-        kind: "check",
-        id: check.id,
-        title: check.title,
-        explanation: check.explanation.to_owned(),
-        values: "",
-        source: check.source.to_vec(),
+    items.extend(CHECKS.iter().map(|check| {
+        Item {
+            kind: "check",
+            id: check.id,
+            title: check.title,
+            explanation: format!("Looks at: {} Healthy: {}", check.looks_at, check.healthy),
+            problems: check
+                .problems
+                .iter()
+                .map(|problem| ProblemItem {
+                    id: problem.id,
+                    title: problem.title,
+                    severity: problem.severity,
+                    stage: problem.stage,
+                    trigger: problem.trigger,
+                    cause: problem.cause,
+                    fixes: problem.fixes,
+                })
+                .collect(),
+            values: "",
+            source: check.source.to_vec(),
+        }
     }));
     items.extend(FIXES.iter().map(|fix| Item {
         kind: "fix",
         id: fix.name,
         title: fix.title,
         explanation: fix.explanation.to_owned(),
+        problems: Vec::new(),
         values: fix.values,
         source: fix.source.to_vec(),
     }));
@@ -58,6 +87,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             id: preset.name,
             title: preset.title,
             explanation,
+            problems: Vec::new(),
             values: "",
             source: vec![preset.source],
         }
@@ -84,6 +114,18 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         };
         let mut text = format!("{} {option}{}: {}\n", item.kind, item.id, item.title);
         text.push_str(&format!("  {}\n", item.explanation));
+        for problem in &item.problems {
+            let severity = format!("{:?}", problem.severity).to_lowercase();
+            text.push_str(&format!("  {severity} {}: {}\n", problem.id, problem.title));
+            text.push_str(&format!("    when: {}\n", problem.trigger));
+            text.push_str(&format!("    means: {}\n", problem.cause));
+            if !problem.fixes.is_empty() {
+                text.push_str(&format!(
+                    "    cure: --fix {}\n",
+                    problem.fixes.join(" or --fix ")
+                ));
+            }
+        }
         if !item.values.is_empty() {
             text.push_str(&format!("  takes: {}\n", item.values));
         }

@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rayon::prelude::*;
 
+use super::clock::Now;
 use super::output::Output;
 use super::{Common, FINDINGS, HEALTHY, operation};
 use crate::checks::{self, Facts};
@@ -23,9 +25,10 @@ pub(super) fn run(
     arguments: &Arguments,
     output: &mut Output,
 ) -> anyhow::Result<u8> {
+    let now = Now::read().timestamp();
     if let ([path], true) = (arguments.targets.as_slice(), output.is_text()) {
         // One target, for a person: a failure is an error like any other command's.
-        let report = report(path, common)?;
+        let report = report(path, common, now)?;
         output.text(&print(&report))?;
         return Ok(report.exit_code());
     }
@@ -33,7 +36,7 @@ pub(super) fn run(
         .targets
         .par_iter()
         .map(|path| {
-            report(path, common)
+            report(path, common, now)
                 .unwrap_or_else(|error| Report::failed(&path.display().to_string(), &error))
         })
         .collect();
@@ -79,7 +82,7 @@ fn print(report: &Report) -> String {
 }
 
 /// Diagnoses one target.
-fn report(path: &Path, common: &Common) -> Result<Report> {
+fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
     let target = common.with_store(operation::look(path, None)?);
     let mut report = Report::new(&target);
     report.notes.extend(operation::interrupted_note(&target));
@@ -90,7 +93,7 @@ fn report(path: &Path, common: &Common) -> Result<Report> {
             .notes
             .push(format!("a repair would be refused: {error}"));
     }
-    let facts = Facts::gather(&installation)?;
+    let facts = Facts::gather(&installation, now)?;
     report.set_findings(checks::diagnose(&facts));
     Ok(report)
 }

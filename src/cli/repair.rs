@@ -60,7 +60,8 @@ pub(super) fn run(
     let mut report = Report::new(&session.target);
     report.add_installation(&session.target, &installation);
 
-    let facts = Facts::gather(&installation)?;
+    let now = session.now.timestamp();
+    let facts = Facts::gather(&installation, now)?;
     let findings = checks::diagnose(&facts);
     let Wanted {
         edits,
@@ -80,7 +81,7 @@ pub(super) fn run(
                 listing: None,
             }
         }
-        None => wanted(arguments, &facts, &findings, &mut report.notes)?,
+        None => wanted(arguments, &facts, &findings, &mut report)?,
     };
     if output.is_text() {
         output.text(&text::header(&report))?;
@@ -122,7 +123,7 @@ pub(super) fn run(
         };
         report.notes.push(note);
     }
-    report.set_findings(checks::diagnose(&Facts::gather(&repaired)?));
+    report.set_findings(checks::diagnose(&Facts::gather(&repaired, now)?));
     report.operation = done.operation;
     if output.is_text() {
         for note in report.notes.iter().skip(notes_before) {
@@ -193,7 +194,7 @@ fn wanted(
     arguments: &Arguments,
     facts: &Facts<'_>,
     findings: &[Finding],
-    notes: &mut Vec<String>,
+    report: &mut Report,
 ) -> Result<Wanted> {
     let mut wanted = Wanted {
         edits: Vec::new(),
@@ -218,7 +219,7 @@ fn wanted(
         let optional = |fix: &str| preset.where_possible.contains(&fix).then_some(preset.name);
         fixes.extend(preset.fixes.iter().map(|fix| (*fix, optional(fix))));
         for left_out in preset.left_out {
-            notes.push(format!(
+            report.notes.push(format!(
                 "preset {name}: this version does not do {left_out}"
             ));
         }
@@ -228,10 +229,12 @@ fn wanted(
         fixes.push((fix, None));
     }
     for (fix, optional) in fixes {
-        match (propose(fix, facts, &mut wanted, notes), optional) {
+        match (propose(fix, facts, &mut wanted, report), optional) {
             (Ok(()), _) => {}
             (Err(error), Some(preset)) => {
-                notes.push(format!("preset {preset}: {fix} is left out: {error}"));
+                report
+                    .notes
+                    .push(format!("preset {preset}: {fix} is left out: {error}"));
             }
             (Err(error), None) => return Err(error),
         }
@@ -253,7 +256,7 @@ fn propose(
     argument: &str,
     facts: &Facts<'_>,
     wanted: &mut Wanted,
-    notes: &mut Vec<String>,
+    report: &mut Report,
 ) -> Result<()> {
     let (fix, value) = checks::fix(argument)?;
     let proposal = (fix.edits)(facts, value)?;
@@ -266,12 +269,11 @@ fn propose(
             .into_iter()
             .map(|edit| (edit, argument.to_owned())),
     );
-    notes.extend(
-        proposal
-            .notes
-            .into_iter()
-            .map(|note| format!("{argument}: {note}")),
-    );
+    let named = |text: String| format!("{argument}: {text}");
+    report.notes.extend(proposal.notes.into_iter().map(named));
+    report
+        .lowers_security
+        .extend(proposal.lowers_security.into_iter().map(named));
     Ok(())
 }
 

@@ -50,6 +50,9 @@ pub struct Report {
     pub error: Option<ErrorReport>,
     /// What was noticed on the way, in plain words.
     pub notes: Vec<String>,
+    /// How what was asked for lowers security, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lowers_security: Vec<String>,
 }
 
 /// The one word for a target.
@@ -249,6 +252,7 @@ impl Report {
             operation: None,
             error: None,
             notes: target.notes.clone(),
+            lowers_security: Vec::new(),
         }
     }
 
@@ -271,6 +275,7 @@ impl Report {
             operation: None,
             error: Some(ErrorReport::new(error)),
             notes: Vec::new(),
+            lowers_security: Vec::new(),
         }
     }
 

@@ -77,6 +77,14 @@ pub fn header(report: &Report) -> String {
     for note in &report.notes {
         line!(out, "{BOLD}Note{BOLD:#}     {}", wrap(&printable(note), 9));
     }
+    for sentence in &report.lowers_security {
+        let sentence = format!("this lowers security: {sentence}");
+        line!(
+            out,
+            "{YELLOW}Caution{YELLOW:#}  {}",
+            wrap(&printable(&sentence), 9)
+        );
+    }
     out
 }
 
@@ -95,7 +103,7 @@ pub fn findings(findings: &[Finding]) -> String {
             finding.title,
             finding.id
         );
-        line!(out, "         {}", wrap(&finding.cause, 9));
+        line!(out, "         {}", wrap(&finding.cause.to_string(), 9));
         for evidence in &finding.evidence {
             line!(out, "         {}", printable(&evidence.location));
             line!(out, "           found     {}", printable(&evidence.found));
