@@ -8,7 +8,7 @@
 //!
 //! Nothing here writes. Findings carry their cure as [`Edit`]s.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,20 +17,25 @@ use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
 use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
 
+mod account_fixes;
+mod accounts;
 mod boot;
 mod crash_dump;
 mod group_policy;
 mod hive_state;
 mod machine_keys;
 mod nla;
+mod password;
 mod preset;
 mod rdp_enable;
 mod rdp_listener;
 mod rdp_port;
 mod services;
 mod tls;
+mod user_rights;
 mod volume_state;
 
+pub use password::{NewPassword, Secrets};
 pub use preset::{PRESETS, Preset};
 
 /// How bad a finding is.
@@ -221,6 +226,10 @@ pub struct Facts<'a> {
     pub now: Timestamp,
     /// What is in the MachineKeys folder, once asked for; it can be large.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// Where new passwords come from; only who asks for fixes gives one.
+    secrets: Option<&'a dyn Secrets>,
+    /// The edits of the fixes that were proposed before in this run.
+    earlier: RefCell<Vec<Edit>>,
 }
 
 impl<'a> Facts<'a> {
@@ -233,7 +242,25 @@ impl<'a> Facts<'a> {
             build: installation.build_number(),
             now,
             machine_keys: OnceCell::new(),
+            secrets: None,
+            earlier: RefCell::default(),
         })
+    }
+
+    /// The facts with somebody to ask for new passwords.
+    pub fn with_secrets(mut self, secrets: &'a dyn Secrets) -> Facts<'a> {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// Takes note of edits that will be made: a fix that writes part of a value builds on them.
+    pub fn remember(&self, edits: &[Edit]) {
+        self.earlier.borrow_mut().extend_from_slice(edits);
+    }
+
+    /// The edits that were remembered.
+    fn earlier(&self) -> Vec<Edit> {
+        self.earlier.borrow().clone()
     }
 
     fn registry(&self) -> &Registry {
@@ -317,6 +344,8 @@ pub const CHECKS: &[&Check] = &[
     &tls::CHECK,
     &services::CHECK,
     &machine_keys::CHECK,
+    &user_rights::CHECK,
+    &accounts::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
 ];
@@ -330,6 +359,10 @@ pub const FIXES: &[&Fix] = &[
     &rdp_listener::FIX,
     &services::FIX,
     &machine_keys::FIX,
+    &user_rights::FIX,
+    &account_fixes::RDP_USERS,
+    &account_fixes::ACCOUNT,
+    &password::FIX,
     &crash_dump::FIX,
     &group_policy::FIX,
     &boot::SERIAL_CONSOLE,

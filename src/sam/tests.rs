@@ -237,8 +237,10 @@ fn what_is_changed_in_f_is_what_was_asked() {
     user.enable();
     user.unlock();
     user.password_was_set(0x1122_3344_5566_7788);
-    assert_eq!(user.control(), 0x210);
-    assert_eq!(user.control_text(), "0x210 (normal account, password never expires)");
+    assert_eq!(
+        user.control_text(),
+        "0x214 (password not required, normal account, password never expires)"
+    );
     assert_eq!(user.password_last_set(), 0x1122_3344_5566_7788);
     assert_eq!(user.bad_password_count(), 0);
     let changed: Vec<usize> = (0..80)
@@ -253,6 +255,13 @@ fn what_is_changed_in_f_is_what_was_asked() {
     assert_eq!(User::parse(&user.to_bytes(), 1000).unwrap(), user);
     assert!(User::parse(&user.to_bytes(), 1001).is_err());
     assert!(User::parse(&user.to_bytes()[1..], 1000).is_err());
+    assert_eq!(user.expires(), None);
+    let mut expiring = user.to_bytes();
+    expiring[0x20] = 1;
+    let mut expiring = User::parse(&expiring, 1000).unwrap();
+    assert_eq!(expiring.expires(), Some(1));
+    expiring.never_expires();
+    assert_eq!(expiring.expires(), None);
 }
 
 fn hex(text: &str) -> Vec<u8> {

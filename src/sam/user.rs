@@ -157,10 +157,15 @@ impl User {
         self.write(BAD_PASSWORDS, &0_u16.to_le_bytes());
     }
 
+    /// Lets the account expire never.
+    pub fn never_expires(&mut self) {
+        self.write(EXPIRES, &NEVER.to_le_bytes());
+    }
+
     /// Records that a password was set at `now` (FILETIME): it is neither expired nor to be changed.
     pub fn password_was_set(&mut self, now: u64) {
         self.write(PASSWORD_LAST_SET, &now.to_le_bytes());
-        self.clear(control::PASSWORD_EXPIRED | control::PASSWORD_NOT_REQUIRED);
+        self.clear(control::PASSWORD_EXPIRED);
     }
 
     /// The bytes of the value.

@@ -19,6 +19,7 @@ static LAYOUT: Layout = Layout {
 };
 const NAME: usize = 1;
 const FULL_NAME: usize = 2;
+const LM_HASH: usize = 13;
 const NT_HASH: usize = 14;
 
 /// A user's variable fields.
@@ -63,6 +64,31 @@ impl UserValues {
     pub fn set_nt_hash(&mut self, hash: &HashBlob) -> Result<()> {
         let qualifier = self.attributes.qualifier(NT_HASH);
         self.attributes.set(NT_HASH, &hash.to_bytes(), qualifier)
+    }
+
+    /// Empties the LM hash where there is one: it would go on belonging to the old password.
+    ///
+    /// # Errors
+    /// `Damaged` when it has neither generation's form.
+    pub fn clear_lm_hash(&mut self) -> Result<()> {
+        let empty = match HashBlob::parse(self.attributes.get(LM_HASH))? {
+            HashBlob::Rc4 {
+                key_id,
+                data: Some(_),
+            } => HashBlob::Rc4 { key_id, data: None },
+            HashBlob::Aes {
+                key_id,
+                salt,
+                data: Some(_),
+            } => HashBlob::Aes {
+                key_id,
+                salt,
+                data: None,
+            },
+            _ => return Ok(()),
+        };
+        let qualifier = self.attributes.qualifier(LM_HASH);
+        self.attributes.set(LM_HASH, &empty.to_bytes(), qualifier)
     }
 
     /// The bytes of the value.

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! A Windows installation on a volume: where it is, its hives, its control sets, its build, what starts it.
 
+pub mod accounts;
 pub mod boot;
+mod boot_key;
 mod control_set;
 mod folders;
 mod hive_file;
 mod installation;
+pub mod membership;
 mod names;
 mod reg_export;
 mod reg_file;
 mod registry;
+mod time;
+pub mod user_rights;
 pub mod value;
+mod view;
 
+pub use accounts::{Account, Accounts};
 pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
 pub use hive_file::HiveFile;
@@ -19,3 +26,6 @@ pub use installation::{Installation, Release, find};
 pub use reg_export::{Export, export};
 pub use reg_file::{RegAction, RegFile, SkippedLine};
 pub use registry::{Reading, Registry};
+pub use time::{filetime, filetime_text};
+pub use user_rights::UserRights;
+pub use view::View;

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The local accounts and groups of an installation.
+//!
+//! ```text
+//! SAM\Domains\Account                        F policy and keys, V machine SID
+//!                    \Users\000003E8         F times and control, V name and hashes
+//! SAM\Domains\Builtin\Aliases\0000022B       C members
+//! SYSTEM\...\Control\ProductOptions          ProductType: LanmanNT on a domain controller
+//! ```
+//! What cannot be read is kept as a fault beside what can: one damaged account does not hide the others.
+
+use crate::edit::HiveName;
+use crate::error::Error;
+use crate::sam::{Alias, DomainPolicy, User, UserValues, machine_sid};
+use crate::security::Sid;
+
+use super::{Installation, Reading, View};
+
+/// The key of the machine's own domain.
+pub const DOMAIN: &str = r"SAM\Domains\Account";
+/// The key of the local accounts.
+pub const USERS: &str = r"SAM\Domains\Account\Users";
+/// The key of the built-in groups.
+pub const ALIASES: &str = r"SAM\Domains\Builtin\Aliases";
+/// Keys of these names hold names and members, not accounts.
+const NOT_RIDS: [&str; 2] = ["Names", "Members"];
+
+/// A local account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The relative identifier.
+    pub rid: u32,
+    /// Its SID.
+    pub sid: Sid,
+    /// The key below the root of SAM.
+    pub key: String,
+    /// The name.
+    pub name: String,
+    /// Times and control bits.
+    pub user: User,
+    /// Name and hashes.
+    pub values: UserValues,
+    /// The Microsoft account that it belongs to, where it does.
+    pub online: Option<String>,
+}
+
+impl Account {
+    /// Whether the password is blank; None when the stored hash cannot be judged.
+    pub fn is_blank(&self) -> Option<bool> {
+        self.values.nt_hash().ok().map(|hash| hash.is_blank())
+    }
+
+    /// Where it is, for a person.
+    pub fn location(&self) -> String {
+        HiveName::Sam.full_path(&self.key)
+    }
+}
+
+/// A built-in local group.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The relative identifier, such as 0x22b.
+    pub rid: u32,
+    /// The key below the root of SAM.
+    pub key: String,
+    /// Name and members.
+    pub alias: Alias,
+}
+
+/// What of the database cannot be read or judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The place, for a person.
+    pub location: String,
+    /// What is there, or why it cannot be read.
+    pub found: String,
+    /// What should be there.
+    pub expected: &'static str,
+}
+
+/// The local accounts and groups.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// The machine SID.
+    pub machine: Sid,
+    /// Lockout and password age; None when F of the domain is among the faults.
+    pub policy: Option<DomainPolicy>,
+    /// The accounts.
+    pub users: Vec<Account>,
+    /// The built-in groups.
+    pub groups: Vec<Group>,
+    /// What cannot be read.
+    pub faults: Vec<Fault>,
+}
+
+impl Accounts {
+    /// Reads them; a lone fault when there is nothing to read.
+    ///
+    /// # Errors
+    /// What of the database is missing or cannot be read, so that nothing can be said.
+    pub fn read(registry: View<'_>) -> Result<Accounts, Fault> {
+        let machine = match value(registry, DOMAIN, "V", "a machine SID") {
+            Ok(bytes) => machine_sid(&bytes).map_err(|error| fault(DOMAIN, "V", &error))?,
+            Err(fault) => return Err(fault),
+        };
+        let mut accounts = Accounts {
+            machine,
+            policy: None,
+            users: Vec::new(),
+            groups: Vec::new(),
+            faults: Vec::new(),
+        };
+        let policy = value(registry, DOMAIN, "F", "the policy for passwords")
+            .and_then(|bytes| DomainPolicy::parse(&bytes).map_err(|e| fault(DOMAIN, "F", &e)));
+        match policy {
+            Ok(policy) => accounts.policy = Some(policy),
+            Err(fault) => accounts.faults.push(fault),
+        }
+        for (rid, key) in accounts.rids(registry, USERS) {
+            match accounts.account(registry, rid, key) {
+                Ok(account) => accounts.users.push(account),
+                Err(fault) => accounts.faults.push(fault),
+            }
+        }
+        for (rid, key) in accounts.rids(registry, ALIASES) {
+            let alias = value(registry, &key, "C", "a group")
+                .and_then(|bytes| Alias::parse(&bytes).map_err(|error| fault(&key, "C", &error)));
+            match alias {
+                Ok(alias) => accounts.groups.push(Group { rid, key, alias }),
+                Err(fault) => accounts.faults.push(fault),
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// The keys below `key` that are named after a RID; the others are faults.
+    fn rids(&mut self, registry: View<'_>, key: &str) -> Vec<(u32, String)> {
+        match registry.has_key(HiveName::Sam, key) {
+            Ok(true) => {}
+            Ok(false) => self.faults.push(missing(key, "the key")),
+            Err(error) => self.faults.push(Fault {
+                location: HiveName::Sam.full_path(key),
+                found: error,
+                expected: "the key",
+            }),
+        }
+        let mut found = Vec::new();
+        for name in registry.subkey_names(HiveName::Sam, key) {
+            if NOT_RIDS.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+                continue;
+            }
+            let path = format!(r"{key}\{name}");
+            let digits = name.len() == 8 && name.chars().all(|c| c.is_ascii_hexdigit());
+            match u32::from_str_radix(&name, 16) {
+                Ok(rid) if digits => found.push((rid, path)),
+                _ => self.faults.push(Fault {
+                    location: HiveName::Sam.full_path(&path),
+                    found: "a key of this name".to_owned(),
+                    expected: "a RID of eight digits",
+                }),
+            }
+        }
+        found
+    }
+
+    fn account(&self, registry: View<'_>, rid: u32, key: String) -> Result<Account, Fault> {
+        let f = value(registry, &key, "F", "80 bytes")?;
+        let user = User::parse(&f, rid).map_err(|error| fault(&key, "F", &error))?;
+        let v = value(registry, &key, "V", "names and hashes")?;
+        let values = UserValues::parse(&v).map_err(|error| fault(&key, "V", &error))?;
+        let sid = self.machine.with_rid(rid);
+        let online = ["InternetUserName", "InternetName"]
+            .into_iter()
+            .find_map(|name| registry.raw(HiveName::Sam, &key, name).found())
+            .map(|(_, data)| super::value::text(&data).unwrap_or_default());
+        Ok(Account {
+            rid,
+            sid: sid.unwrap_or_else(|| self.machine.clone()),
+            name: values.name(),
+            user,
+            values,
+            online,
+            key,
+        })
+    }
+
+    /// The account of a SID.
+    pub fn by_sid(&self, sid: &Sid) -> Option<&Account> {
+        self.users.iter().find(|account| account.sid == *sid)
+    }
+
+    /// The built-in group of a RID.
+    pub fn group(&self, rid: u32) -> Option<&Group> {
+        self.groups.iter().find(|group| group.rid == rid)
+    }
+
+    /// The account that is meant by a name (also with `.\` or the computer's name before it), a SID, or a RID.
+    ///
+    /// # Errors
+    /// `Refused`, with the names that there are, when there is no such account.
+    pub fn find(&self, text: &str) -> Result<&Account, Error> {
+        let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+        let by_name = |name: &str| self.users.iter().find(|user| same(&user.name, name));
+        let name = text.rsplit_once('\\').map_or(text, |(_, name)| name);
+        if let Some(found) = by_name(text).or_else(|| by_name(name)) {
+            return Ok(found);
+        }
+        let sid = text.strip_prefix('*').unwrap_or(text).parse::<Sid>().ok();
+        let rid = match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        };
+        self.users
+            .iter()
+            .find(|user| sid.as_ref() == Some(&user.sid) || rid == Some(user.rid))
+            .ok_or_else(|| {
+                let known: Vec<String> = self
+                    .users
+                    .iter()
+                    .map(|user| format!("{} (RID {})", user.name, user.rid))
+                    .collect();
+                Error::refused(
+                    format!("there is no local account {}", text.escape_debug()),
+                    format!("the local accounts are: {}", known.join(", ")),
+                )
+            })
+    }
+}
+
+/// A value that has to be REG_BINARY.
+fn value(
+    registry: View<'_>,
+    key: &str,
+    name: &str,
+    expected: &'static str,
+) -> Result<Vec<u8>, Fault> {
+    let wrong = |found: String| {
+        Err(Fault {
+            location: format!(r"{}\{name}", HiveName::Sam.full_path(key)),
+            found,
+            expected,
+        })
+    };
+    match registry.raw(HiveName::Sam, key, name) {
+        Reading::Found((super::value::BINARY, data)) => Ok(data),
+        Reading::Found((kind, _)) => wrong(super::value::type_name(kind)),
+        Reading::NoValue => wrong("no value".to_owned()),
+        Reading::NoKey => Err(missing(key, expected)),
+        Reading::Malformed(text) | Reading::Unreadable(text) => wrong(text),
+    }
+}
+
+fn missing(key: &str, expected: &'static str) -> Fault {
+    Fault {
+        location: HiveName::Sam.full_path(key),
+        found: "no key".to_owned(),
+        expected,
+    }
+}
+
+fn fault(key: &str, name: &str, error: &Error) -> Fault {
+    Fault {
+        location: format!(r"{}\{name}", HiveName::Sam.full_path(key)),
+        found: error.to_string(),
+        expected: "the structure that Windows keeps there",
+    }
+}
+
+impl Installation {
+    /// Why this is a domain controller, whose accounts are in `NTDS.dit`; None when it is none.
+    pub fn domain_controller(&self) -> Option<String> {
+        let select = self.select().ok()?;
+        let key = select.next().path(r"Control\ProductOptions");
+        let kind = self.registry.text(HiveName::System, &key, "ProductType");
+        if let Reading::Found(kind) = kind
+            && kind.eq_ignore_ascii_case("LanmanNT")
+        {
+            return Some(format!(
+                r"{}\ProductType is {kind}",
+                HiveName::System.full_path(&key)
+            ));
+        }
+        let database = format!("{}/NTDS/ntds.dit", self.directory);
+        match self.volume.entry(&database) {
+            Ok(Some(_)) => Some(format!("{} is there", crate::edit::windows_path(&database))),
+            _ => None,
+        }
+    }
+}
