@@ -38,7 +38,9 @@ pub(super) const ACCOUNT: Fix = Fix {
 pub(super) fn editable(facts: &Facts<'_>, earlier: &[Edit]) -> Result<Accounts> {
     if let Some(why) = facts.installation.domain_controller() {
         return Err(Error::refused(
-            format!("this is a domain controller ({why}): its accounts are in Active Directory, not in SAM"),
+            format!(
+                "this is a domain controller ({why}): its accounts are in Active Directory, not in SAM"
+            ),
             "use the directory's own means, such as `ntdsutil` in Directory Services Restore Mode",
         ));
     }
@@ -81,7 +83,9 @@ fn account(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
             "never-expires" => user.never_expires(),
             _ => return Err(unknown_value(&ACCOUNT, value)),
         }
-        if action == "enable" && account.is_blank() == Some(true) && account.online.is_none() {
+        let key = facts.installation.hash_key().ok();
+        let is_blank = account.is_blank(key.as_ref()) == Some(true) && account.online.is_none();
+        if action == "enable" && is_blank {
             proposal.notes.push(format!(
                 "{} has a blank password, which Windows takes at the console only; `--fix password={}` sets one",
                 account.name, account.rid

@@ -2,6 +2,7 @@
 //! Local accounts: whether anybody is left who could log on through Remote Desktop.
 
 use crate::edit::HiveName;
+use crate::sam::HashKey;
 use crate::sam::alias::{ADMINISTRATORS, REMOTE_DESKTOP_USERS};
 use crate::sam::user::control;
 use crate::security::Sid;
@@ -125,6 +126,8 @@ struct Situation<'a> {
     now: u64,
     /// Blank passwords are for the console only; None when that cannot be judged.
     limits_blank: Option<bool>,
+    /// Opens hashes, where the disk has the key.
+    key: Option<HashKey>,
 }
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
@@ -165,6 +168,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         accounts,
         now: filetime(facts.now),
         limits_blank,
+        key: facts.installation.hash_key().ok(),
     };
     let mut findings: Vec<Finding> = unclear.into_finding().into_iter().collect();
     findings.extend(situation.nobody());
@@ -208,6 +212,10 @@ impl Situation<'_> {
         account.user.expires().filter(|at| *at <= self.now)
     }
 
+    fn is_blank(&self, account: &Account) -> bool {
+        account.online.is_none() && account.is_blank(self.key.as_ref()) == Some(true)
+    }
+
     /// Why an account cannot log on through Remote Desktop for certain; with the fix for it.
     fn hindrance(&self, account: &Account) -> Option<(String, String)> {
         let name = argument(account);
@@ -222,8 +230,7 @@ impl Situation<'_> {
         if self.locked_until(account) == Some(u64::MAX) {
             return Some(("locked until it is unlocked".to_owned(), fix("unlock")));
         }
-        let blank = account.is_blank() == Some(true) && account.online.is_none();
-        if blank && self.limits_blank == Some(true) {
+        if self.is_blank(account) && self.limits_blank == Some(true) {
             let fix = format!("{}={name}", super::password::FIX.name);
             return Some(("a blank password".to_owned(), fix));
         }
@@ -379,8 +386,7 @@ impl Situation<'_> {
                 let found = format!("expired on {}", filetime_text(at));
                 note(&mut expired, found, "a later day", fix("never-expires"));
             }
-            let is_blank = account.is_blank() == Some(true) && account.online.is_none();
-            if is_blank && self.limits_blank == Some(true) {
+            if self.is_blank(account) && self.limits_blank == Some(true) {
                 let found = "a blank password".to_owned();
                 note(&mut blank, found, "a password", password());
             } else if let Some(found) = self.password_has_expired(account) {

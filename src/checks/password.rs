@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::sam::alias::{ADMINISTRATORS, REMOTE_DESKTOP_USERS};
 use crate::sam::user::control;
 use crate::sam::{HashBlob, HashKey, NtHash};
-use crate::windows::accounts::DOMAIN;
 use crate::windows::{Account, Accounts, Reading, View, filetime};
 
 use super::account_fixes::{editable, set};
@@ -104,15 +103,7 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
 
 /// The key of hashes, checked against the hashes that are there.
 fn hash_key(facts: &Facts<'_>, accounts: &Accounts) -> Result<HashKey> {
-    let boot = facts.installation.boot_key()?;
-    let f = match facts.registry().raw(HiveName::Sam, DOMAIN, "F") {
-        Reading::Found((_, f)) => f,
-        _ => {
-            let what = format!(r"{}\F", HiveName::Sam.full_path(DOMAIN));
-            return Err(Error::damaged(what, 0, "the key of hashes", "none"));
-        }
-    };
-    let key = HashKey::unlock(&f, &boot)?;
+    let key = facts.installation.hash_key()?;
     // Hashes of the newer generation tell whether a key opens them: if none of several opens, the key is wrong.
     let mut opened = accounts.users.iter().filter_map(|account| {
         let hash = account.values.nt_hash().ok()?;

@@ -78,7 +78,10 @@ fn from_descriptor(fd: u32) -> Result<Zeroizing<String>> {
     File::open(&path)
         .and_then(|file| file.take(MOST).read_to_end(&mut bytes))
         .map_err(Error::io(format!("reading the password from {path}")))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match std::str::from_utf8(line) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
@@ -95,7 +98,9 @@ fn from_terminal(account: &str) -> Result<Zeroizing<String>> {
     if !term.is_term() {
         return Err(Error::refused(
             format!("there is no terminal to ask on for the new password of {account}"),
-            format!("nothing was written; use --password-fd N or the environment variable {VARIABLE}"),
+            format!(
+                "nothing was written; use --password-fd N or the environment variable {VARIABLE}"
+            ),
         ));
     }
     let ask = |question: &str| {

@@ -419,13 +419,7 @@ fn apply_to_registry(
 
 /// A value for a person. What holds password hashes or other secrets is not shown, encrypted as they are; a user's
 /// fixed fields are, as far as they are changed here.
-pub(crate) fn shown_value(
-    hive: HiveName,
-    key: &str,
-    name: &str,
-    kind: u32,
-    data: &[u8],
-) -> String {
+pub(crate) fn shown_value(hive: HiveName, key: &str, name: &str, kind: u32, data: &[u8]) -> String {
     let below = |parent: &str| {
         key.get(..parent.len())
             .is_some_and(|head| head.eq_ignore_ascii_case(parent))
@@ -436,17 +430,18 @@ pub(crate) fn shown_value(
             (below(accounts::USERS) && !name.eq_ignore_ascii_case("F"))
                 || (is_policy && name.eq_ignore_ascii_case("F"))
         }
-        HiveName::Security => below(r"Policy\Secrets") || below(r"Policy\PolEKList") || below("Cache"),
+        HiveName::Security => {
+            below(r"Policy\Secrets") || below(r"Policy\PolEKList") || below("Cache")
+        }
         _ => false,
     };
     if secret {
-        return format!(
-            "{} (secret), {} bytes",
-            value::type_name(kind),
-            data.len()
-        );
+        return format!("{} (secret), {} bytes", value::type_name(kind), data.len());
     }
-    let rid = key.rsplit('\\').next().and_then(|rid| u32::from_str_radix(rid, 16).ok());
+    let rid = key
+        .rsplit('\\')
+        .next()
+        .and_then(|rid| u32::from_str_radix(rid, 16).ok());
     if hive == HiveName::Sam
         && below(accounts::USERS)
         && let Some(user) = rid.and_then(|rid| User::parse(data, rid).ok())

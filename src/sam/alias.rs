@@ -60,7 +60,10 @@ impl Alias {
             return Err(wrong(&format!("{said} members"), members.len().to_string()));
         }
         if attributes.end_of(MEMBERS) != Some(bytes.len()) {
-            return Err(wrong("members at the end of the value", "them elsewhere".to_owned()));
+            return Err(wrong(
+                "members at the end of the value",
+                "them elsewhere".to_owned(),
+            ));
         }
         Ok(Alias {
             attributes,

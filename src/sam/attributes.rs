@@ -115,9 +115,17 @@ impl Attributes {
         let entry = self.layout.entry(index);
         let mut bytes = self.bytes.clone();
         if data.len() == self.get(index).len() {
-            let start = self.end_of(index).and_then(|end| end.checked_sub(data.len()));
+            let start = self
+                .end_of(index)
+                .and_then(|end| end.checked_sub(data.len()));
             let written = start.is_some_and(|start| put(&mut bytes, start, data));
-            if !written || !put(&mut bytes, entry.saturating_add(8), &qualifier.to_le_bytes()) {
+            if !written
+                || !put(
+                    &mut bytes,
+                    entry.saturating_add(8),
+                    &qualifier.to_le_bytes(),
+                )
+            {
                 return Err(self.too_long());
             }
             self.bytes = bytes;

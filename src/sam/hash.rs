@@ -87,9 +87,7 @@ impl HashBlob {
     pub fn is_blank(&self) -> bool {
         matches!(
             self,
-            HashBlob::Nothing
-                | HashBlob::Rc4 { data: None, .. }
-                | HashBlob::Aes { data: None, .. }
+            HashBlob::Nothing | HashBlob::Rc4 { data: None, .. } | HashBlob::Aes { data: None, .. }
         )
     }
 

@@ -16,7 +16,9 @@
 //! Keys and hashes are wiped from memory when they are dropped. MD4, MD5, RC4 and DES are what the format demands.
 
 use aes::Aes128;
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt};
+use aes::cipher::{
+    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt,
+};
 use aes::cipher::{KeyInit, KeyIvInit};
 use des::Des;
 use md4::Md4;
@@ -131,10 +133,7 @@ impl HashKey {
                 let data = array::<32>(part, 32).ok_or_else(cut)?;
                 let key = aes_decrypt(&boot.0, &salt, &data)
                     .ok_or_else(|| wrong("one whose padding differs"))?;
-                Ok(HashKey {
-                    key,
-                    is_aes: true,
-                })
+                Ok(HashKey { key, is_aes: true })
             }
             revision => Err(Error::unsupported(
                 format!("{WHAT}: revision {revision} is not known"),
@@ -215,10 +214,15 @@ impl NtHash {
         NtHash(Zeroizing::new(md4.finalize().into()))
     }
 
-    /// The bytes, for tests against other programs.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> &[u8; 16] {
-        &self.0
+    /// The hash in hexadecimal digits, as other programs print it. Nothing in coldfix shows it to anybody.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        use std::fmt::Write;
+        let mut text = Zeroizing::new(String::with_capacity(32));
+        for byte in self.0.iter() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 }
 

@@ -156,7 +156,10 @@ proptest! {
 
 #[test]
 fn members_that_are_not_what_the_table_says_are_damage() {
-    let two = [machine().with_rid(1000).unwrap(), "S-1-5-4".parse().unwrap()];
+    let two = [
+        machine().with_rid(1000).unwrap(),
+        "S-1-5-4".parse().unwrap(),
+    ];
     let good = alias(&two);
     assert_eq!(Alias::parse(&good).unwrap().members(), two);
     let count = 0x30;
@@ -184,7 +187,12 @@ fn the_machine_sid_is_entry_one() {
         (vec![9; 8], 0),
     ];
     assert_eq!(machine_sid(&value(&[], &parts)).unwrap(), machine());
-    for wrong in ["S-1-5-32", "S-1-5-21-1-2", "S-1-5-21-1-2-3-4", "S-1-5-22-1-2-3"] {
+    for wrong in [
+        "S-1-5-32",
+        "S-1-5-21-1-2",
+        "S-1-5-21-1-2-3-4",
+        "S-1-5-22-1-2-3",
+    ] {
         let mut parts = parts.clone();
         parts[1].0 = wrong.parse::<Sid>().unwrap().to_bytes();
         assert!(machine_sid(&value(&[], &parts)).is_err(), "{wrong}");
@@ -275,7 +283,7 @@ fn nt_hashes_are_those_of_windows() {
         ("password", "8846f7eaee8fb117ad06bdd830b7586c"),
     ];
     for (password, hash) in known {
-        assert_eq!(NtHash::of(password).bytes()[..], hex(hash)[..]);
+        assert_eq!(NtHash::of(password).to_hex().as_str(), hash);
     }
 }
 
@@ -356,7 +364,7 @@ fn both_generations_go_round_for_every_rid() {
                 assert_eq!(key.decrypt(&stored, rid).unwrap().unwrap(), hash);
                 assert_eq!(key.decrypt(&old, rid).unwrap(), None);
                 // Nothing of it in clear.
-                let clear = hash.bytes();
+                let clear = hex(&hash.to_hex());
                 assert!(!stored.to_bytes().windows(8).any(|part| part == &clear[..8]));
             }
         }

@@ -11,7 +11,7 @@
 
 use crate::edit::HiveName;
 use crate::error::Error;
-use crate::sam::{Alias, DomainPolicy, User, UserValues, machine_sid};
+use crate::sam::{Alias, DomainPolicy, HashKey, NtHash, User, UserValues, machine_sid};
 use crate::security::Sid;
 
 use super::{Installation, Reading, View};
@@ -45,9 +45,15 @@ pub struct Account {
 }
 
 impl Account {
-    /// Whether the password is blank; None when the stored hash cannot be judged.
-    pub fn is_blank(&self) -> Option<bool> {
-        self.values.nt_hash().ok().map(|hash| hash.is_blank())
+    /// Whether the password is blank: there is no hash, or `key` shows it to be that of an empty password. None when
+    /// the stored hash cannot be judged.
+    pub fn is_blank(&self, key: Option<&HashKey>) -> Option<bool> {
+        let stored = self.values.nt_hash().ok()?;
+        if stored.is_blank() {
+            return Some(true);
+        }
+        let hash = key?.decrypt(&stored, self.rid).ok()?;
+        Some(hash == Some(NtHash::of("")))
     }
 
     /// Where it is, for a person.
@@ -146,7 +152,10 @@ impl Accounts {
         }
         let mut found = Vec::new();
         for name in registry.subkey_names(HiveName::Sam, key) {
-            if NOT_RIDS.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+            if NOT_RIDS
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(&name))
+            {
                 continue;
             }
             let path = format!(r"{key}\{name}");

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The boot key: four class names in SYSTEM, where `Lsa\SecureBoot` says that it is kept there.
+//! The boot key: four class names in SYSTEM, where `Lsa\SecureBoot` says that it is kept there; and the key of hashes
+//! that it opens in SAM.
 
 use crate::edit::HiveName;
 use crate::error::{Error, Result};
-use crate::sam::BootKey;
+use crate::sam::{BootKey, HashKey};
 
+use super::accounts::DOMAIN;
 use super::{Installation, Reading};
 
 impl Installation {
@@ -25,7 +27,9 @@ impl Installation {
                     _ => "a floppy disk",
                 };
                 return Err(Error::refused(
-                    format!(r"{place}\SecureBoot is {kind}: the key to the account database comes from {holder}"),
+                    format!(
+                        r"{place}\SecureBoot is {kind}: the key to the account database comes from {holder}"
+                    ),
                     "set the password with Windows' own means; without the key no password can be set offline",
                 ));
             }
@@ -57,6 +61,20 @@ impl Installation {
             [a, b, c, d] => BootKey::from_class_names([a, b, c, d]),
             // Four names were asked for.
             _ => Err(Error::damaged(place, 0, "four class names", "others")),
+        }
+    }
+    /// The key that the hashes in SAM are encrypted with.
+    ///
+    /// # Errors
+    /// As [`Installation::boot_key`], and `Damaged` when SAM has no key that it opens.
+    pub fn hash_key(&self) -> Result<HashKey> {
+        let boot = self.boot_key()?;
+        match self.registry.raw(HiveName::Sam, DOMAIN, "F") {
+            Reading::Found((_, f)) => HashKey::unlock(&f, &boot),
+            _ => {
+                let what = format!(r"{}\F", HiveName::Sam.full_path(DOMAIN));
+                Err(Error::damaged(what, 0, "the key of hashes", "none"))
+            }
         }
     }
 }

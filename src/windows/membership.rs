@@ -32,7 +32,10 @@ pub fn groups_of(registry: View<'_>, member: &Sid) -> Result<Option<Vec<u32>>> {
                 return Err(not_understood(&key, &found));
             }
             Ok(Some(
-                groups.iter().map(|group| u32::from_le_bytes(*group)).collect(),
+                groups
+                    .iter()
+                    .map(|group| u32::from_le_bytes(*group))
+                    .collect(),
             ))
         }
     }
