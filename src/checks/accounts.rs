@@ -176,6 +176,14 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Groups of which one has the right wherever somebody may use Remote Desktop at all.
+fn is_broad(sid: &Sid) -> bool {
+    matches!(
+        (sid.authority(), sid.sub_authorities()),
+        (1, [0]) | (5, [11] | [32, 544 | 545 | 555])
+    )
+}
+
 /// How an account is named in `--fix`: by its name where a shell takes that, else by its RID.
 fn argument(account: &Account) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -276,12 +284,19 @@ impl Situation<'_> {
                 None => (sid.split_rid()?.0 == self.accounts.machine).then_some(()),
             }
         };
-        let holders = rights
+        let mut holders: Vec<Sid> = rights
             .masks
-            .iter()
-            .filter(|(_, mask)| mask & right::REMOTE_INTERACTIVE != 0);
+            .into_iter()
+            .filter(|(_, mask)| mask & right::REMOTE_INTERACTIVE != 0)
+            .map(|(sid, _)| sid)
+            .collect();
+        // That no group has the right is the finding of another check; here it counts as given back.
+        if !holders.iter().any(is_broad) {
+            let groups = [ADMINISTRATORS, REMOTE_DESKTOP_USERS];
+            holders.extend(groups.iter().filter_map(|rid| Sid::new(5, &[32, *rid])));
+        }
         let mut groups = Vec::new();
-        for (sid, _) in holders {
+        for sid in &holders {
             match sid.sub_authorities() {
                 [32, rid] if sid.authority() == 5 => {
                     let group = self.accounts.group(*rid)?;
