@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::arithmetic_side_effects
 )]
 
@@ -895,4 +896,61 @@ fn a_real_machine_gets_a_new_password() {
     assert_eq!(bench.hashes(), hashes);
     let machine = "S-1-5-21-4070822719-3404542230-2541167049";
     assert_eq!(bench.members("22b"), [format!("{machine}-1001")]);
+}
+
+/// Runs coldfix under a terminal, types two lines when asked, and prints what the terminal showed.
+const TERMINAL: &str = r#"
+import os, pty, sys, termios, time
+answers = [sys.argv[1], sys.argv[2]]
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[3], sys.argv[3:])
+shown = b""
+while True:
+    try:
+        part = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not part:
+        break
+    shown += part
+    if answers and shown.endswith(b": "):
+        shown += b"\n"
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.01)
+        os.write(terminal, answers.pop(0).encode() + b"\n")
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+#[test]
+fn a_terminal_is_asked_twice_and_shows_nothing() {
+    if !judges() {
+        return;
+    }
+    let Some(bench) = Bench::new(&[]) else { return };
+    let run = |first: &str, second: &str| {
+        let command = bench.command(&["repair", "--yes", "--fix", "password=ann"]);
+        support::program("/usr/bin/python3")
+            .args(["-c", TERMINAL, first, second])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env("XDG_STATE_HOME", bench.state.path())
+            .env_remove("COLDFIX_PASSWORD")
+            .output()
+            .unwrap()
+    };
+    let before = bench.hashes();
+    let shown = ends(&run(PASSWORD, "another"), 3);
+    assert!(shown.contains("New password for ann: "), "{shown}");
+    assert!(shown.contains("The same again: "), "{shown}");
+    assert!(shown.contains("differ"), "{shown}");
+    assert!(
+        !shown.contains("Kölner") && !shown.contains("another"),
+        "{shown}"
+    );
+    assert_eq!(bench.hashes(), before);
+    let shown = ends(&run(PASSWORD, PASSWORD), 0);
+    assert!(!shown.contains("Kölner"), "{shown}");
+    assert_eq!(bench.hashes()[&1000], hash_of(PASSWORD));
 }

@@ -115,7 +115,8 @@ fn every_trigger_is_cured_to_the_healthy_state() {
     assert_eq!(healthy.len(), 1 + 12 * 3 + 9 + 8);
     let broken = "broken";
     let risk = "risk";
-    let cases: [(&[&str], &[(&str, &str)]); 7] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let cases: [Case<'_>; 7] = [
         (&["S-1-1-0=0x802"], &[("user-rights.denied", broken)]),
         (&["S-1-5-32-544=0x487"], &[("user-rights.denied", broken)]),
         (

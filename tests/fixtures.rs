@@ -203,7 +203,7 @@ fn the_shipped_disk_is_current() {
     let packed = support::root().join("fixtures/broken-server.vhd.gz");
     let unpacked = support::run(support::program("gzip").arg("-dc").arg(packed)).stdout;
     std::fs::write(&disk, unpacked).unwrap();
-    for hive in ["SYSTEM", "SOFTWARE"] {
+    for hive in ["SYSTEM", "SOFTWARE", "SAM", "SECURITY"] {
         let path = format!("Windows/System32/config/{hive}");
         assert!(
             foreign::icat(&disk, 36 << 20, &path)

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#![allow(clippy::cast_possible_truncation)] // lengths of what the tests make
+
 use proptest::prelude::*;
 
 use super::alias::REMOTE_DESKTOP_USERS;
@@ -218,7 +220,7 @@ fn record(control: u32, bad: u16, last_bad: u64) -> User {
 #[test]
 fn a_lockout_is_a_matter_of_count_and_time() {
     let half_hour = 30 * 60 * 10_000_000_u64;
-    let policy = domain(5, -(half_hour as i64));
+    let policy = domain(5, -half_hour.cast_signed());
     let last = 133_000_000_000_000_000;
     assert_eq!(policy.locked_until(&record(0x10, 4, last), last), None);
     let locked = record(0x10, 5, last);
