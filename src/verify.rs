@@ -154,7 +154,7 @@ fn read_back(installation: &Installation, edit: &Edit, hive: HiveName) -> Result
             kind,
             data,
         } => {
-            let shown = |kind, data: &[u8]| plan::shown_value(*hive, key, name, kind, data);
+            let shown = |kind, data: &[u8]| plan::value_text(*hive, key, name, kind, data);
             let expected = shown(*kind, &data.0);
             let found = registry.raw(*hive, key, name);
             if found != Reading::Found((*kind, data.0.clone())) {

@@ -15,17 +15,18 @@ use sha2::{Digest, Sha256};
 use crate::edit::{Edit, HiveName, StorePlace};
 use crate::error::{Error, Result};
 use crate::hive::Key;
-use crate::sam::User;
 use crate::volume::Volume;
-use crate::windows::{HiveFile, Installation, Registry, accounts, filetime_text, value};
+use crate::windows::{HiveFile, Installation, Registry, value};
 
 mod boot;
 mod files;
 mod revert;
+mod value_text;
 
 pub(crate) use boot::key;
 pub(crate) use files::{renamed, shown};
 pub use revert::{Reverted, revert};
+pub(crate) use value_text::value_text;
 
 /// The `schema` of a saved plan.
 pub const SCHEMA: &str = "coldfix.plan/1";
@@ -389,7 +390,7 @@ fn apply_to_registry(
                     name: name.clone(),
                 },
             };
-            let shown = |kind, bytes: &[u8]| shown_value(*hive_name, key, name, kind, bytes);
+            let shown = |kind, bytes: &[u8]| value_text(*hive_name, key, name, kind, bytes);
             let before = before.map_or(NO_VALUE.to_owned(), |(kind, bytes)| shown(kind, &bytes));
             Ok(step(before, shown(*kind, &data.0), vec![inverse]))
         }
@@ -402,7 +403,7 @@ fn apply_to_registry(
                 return Ok(None);
             };
             hive.delete_value(key, name, now)?;
-            let before = shown_value(*hive_name, key, name, kind, &bytes);
+            let before = value_text(*hive_name, key, name, kind, &bytes);
             let inverse = Edit::SetValue {
                 hive: *hive_name,
                 key: key.clone(),
@@ -415,46 +416,6 @@ fn apply_to_registry(
         // Files and stores are not the registry's.
         Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => Ok(None),
     }
-}
-
-/// A value for a person. What holds password hashes or other secrets is not shown, encrypted as they are; a user's
-/// fixed fields are, as far as they are changed here.
-pub(crate) fn shown_value(hive: HiveName, key: &str, name: &str, kind: u32, data: &[u8]) -> String {
-    let below = |parent: &str| {
-        key.get(..parent.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(parent))
-    };
-    let secret = match hive {
-        HiveName::Sam => {
-            let is_policy = key.eq_ignore_ascii_case(accounts::DOMAIN);
-            (below(accounts::USERS) && !name.eq_ignore_ascii_case("F"))
-                || (is_policy && name.eq_ignore_ascii_case("F"))
-        }
-        HiveName::Security => {
-            below(r"Policy\Secrets") || below(r"Policy\PolEKList") || below("Cache")
-        }
-        _ => false,
-    };
-    if secret {
-        return format!("{} (secret), {} bytes", value::type_name(kind), data.len());
-    }
-    let rid = key
-        .rsplit('\\')
-        .next()
-        .and_then(|rid| u32::from_str_radix(rid, 16).ok());
-    if hive == HiveName::Sam
-        && below(accounts::USERS)
-        && let Some(user) = rid.and_then(|rid| User::parse(data, rid).ok())
-    {
-        return format!(
-            "account control {}; {} bad passwords; password set: {}; expires: {}",
-            user.control_text(),
-            user.bad_password_count(),
-            filetime_text(user.password_last_set()),
-            user.expires().map_or("never".to_owned(), filetime_text)
-        );
-    }
-    value::describe(kind, data)
 }
 
 /// The edits that make a key again with all values and keys below it; `None` when there are too many, or
