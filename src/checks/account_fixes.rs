@@ -34,6 +34,18 @@ pub(super) const ACCOUNT: Fix = Fix {
     edits: account,
 };
 
+impl Facts<'_> {
+    /// Takes note of edits that will be made: a fix that writes part of a value builds on them.
+    pub fn remember(&self, edits: &[Edit]) {
+        self.earlier.borrow_mut().extend_from_slice(edits);
+    }
+
+    /// The edits that were remembered.
+    pub(super) fn earlier(&self) -> Vec<Edit> {
+        self.earlier.borrow().clone()
+    }
+}
+
 /// The accounts, as the fixes named before on the same command line will leave them.
 pub(super) fn editable(facts: &Facts<'_>, earlier: &[Edit]) -> Result<Accounts> {
     if let Some(why) = facts.installation.domain_controller() {

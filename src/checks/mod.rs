@@ -247,22 +247,6 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The facts with somebody to ask for new passwords.
-    pub fn with_secrets(mut self, secrets: &'a dyn Secrets) -> Facts<'a> {
-        self.secrets = Some(secrets);
-        self
-    }
-
-    /// Takes note of edits that will be made: a fix that writes part of a value builds on them.
-    pub fn remember(&self, edits: &[Edit]) {
-        self.earlier.borrow_mut().extend_from_slice(edits);
-    }
-
-    /// The edits that were remembered.
-    fn earlier(&self) -> Vec<Edit> {
-        self.earlier.borrow().clone()
-    }
-
     fn registry(&self) -> &Registry {
         &self.installation.registry
     }

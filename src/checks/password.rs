@@ -43,6 +43,14 @@ pub trait Secrets: std::fmt::Debug {
     fn new_password(&self, account: &str) -> Result<NewPassword>;
 }
 
+impl<'a> Facts<'a> {
+    /// The facts with somebody to ask for new passwords.
+    pub fn with_secrets(mut self, secrets: &'a dyn Secrets) -> Facts<'a> {
+        self.secrets = Some(secrets);
+        self
+    }
+}
+
 pub(super) const FIX: Fix = Fix {
     name: "password",
     values: "the name, RID or SID of a local account; the password itself is asked for, or read from --password-fd or the environment variable COLDFIX_PASSWORD",

@@ -16,16 +16,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::folder_file::FolderFile;
 use super::target::{FileIdentity, Target, TargetFile};
 use crate::device::attribute::{self, Security};
-use crate::device::host::forget_cached;
 use crate::error::{Error, Result, ResultExt};
 
 /// Enough to walk on from, without the right to read.
@@ -243,7 +242,7 @@ impl Target for FolderTarget {
                 return Err(Error::io(format!("locking {}", path.display()))(error));
             }
         }
-        Ok(Box::new(FolderFile { handle, path }))
+        Ok(Box::new(FolderFile::new(handle, path)))
     }
 
     fn security(&self, file: &Path) -> Result<Option<Vec<u8>>> {
@@ -378,52 +377,4 @@ fn set_attribute(path: &Path, attribute: &str, value: &[u8]) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn set_attribute(_: &Path, _: &str, _: &[u8]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
-}
-
-#[derive(Debug)]
-struct FolderFile {
-    handle: File,
-    path: PathBuf,
-}
-
-impl FolderFile {
-    fn doing(&self, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
-        Error::io(format!("{what} {}", self.path.display()))
-    }
-}
-
-impl TargetFile for FolderFile {
-    fn length(&self) -> Result<u64> {
-        let metadata = self
-            .handle
-            .metadata()
-            .map_err(self.doing("looking at the length of"))?;
-        Ok(metadata.len())
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.handle
-            .read_exact_at(buffer, offset)
-            .map_err(self.doing("reading"))
-    }
-
-    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.handle
-            .write_all_at(data, offset)
-            .map_err(self.doing("writing"))
-    }
-
-    fn set_length(&self, length: u64) -> Result<()> {
-        self.handle
-            .set_len(length)
-            .map_err(self.doing("changing the length of"))
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.handle.sync_all().map_err(self.doing("flushing"))
-    }
-
-    fn forget_cached(&self, offset: u64, len: u64) {
-        forget_cached(&self.handle, offset, len);
-    }
 }

@@ -30,6 +30,7 @@ mod compare;
 mod directory;
 #[cfg(unix)]
 mod folder;
+mod folder_file;
 pub mod journal;
 mod new_file;
 mod operations;

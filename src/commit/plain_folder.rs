@@ -6,13 +6,12 @@
 //! of the way below the root is looked at, and a link or another reparse point is refused. Nobody keeps a link from
 //! being put there between the look and the opening; who can do so already writes to the volume under repair.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::OpenOptions;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::folder_file::FolderFile;
 use super::target::{FileIdentity, Target, TargetFile};
-use crate::device::windows::positioned::FileExt;
 use crate::error::{Error, Result};
 
 /// FILE_ATTRIBUTE_REPARSE_POINT: links, junctions, and files that only look as if they were there.
@@ -107,7 +106,7 @@ impl Target for FolderTarget {
                 "name the folder that holds the Windows folder",
             ));
         }
-        Ok(Box::new(FolderFile { handle, path }))
+        Ok(Box::new(FolderFile::new(handle, path)))
     }
 
     fn security(&self, file: &Path) -> Result<Option<Vec<u8>>> {
@@ -128,49 +127,5 @@ impl Target for FolderTarget {
 
     fn remove_name(&self, file: &Path) -> Result<()> {
         Err(raw_only("the name", file))
-    }
-}
-
-#[derive(Debug)]
-struct FolderFile {
-    handle: File,
-    path: PathBuf,
-}
-
-impl FolderFile {
-    fn doing(&self, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
-        Error::io(format!("{what} {}", self.path.display()))
-    }
-}
-
-impl TargetFile for FolderFile {
-    fn length(&self) -> Result<u64> {
-        let metadata = self
-            .handle
-            .metadata()
-            .map_err(self.doing("looking at the length of"))?;
-        Ok(metadata.len())
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.handle
-            .read_exact_at(buffer, offset)
-            .map_err(self.doing("reading"))
-    }
-
-    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.handle
-            .write_all_at(data, offset)
-            .map_err(self.doing("writing"))
-    }
-
-    fn set_length(&self, length: u64) -> Result<()> {
-        self.handle
-            .set_len(length)
-            .map_err(self.doing("changing the length of"))
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.handle.sync_all().map_err(self.doing("flushing"))
     }
 }

@@ -9,14 +9,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::windows::io::AsRawHandle;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
+use windows_sys::Wdk::Storage::FileSystem::{
+    FileProcessIdsUsingFileInformation, NtQueryInformationFile,
+};
+use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, RtlNtStatusToDosError};
 use windows_sys::Win32::Storage::FileSystem::{
     FindFirstVolumeW, FindNextVolumeW, FindVolumeClose, GetVolumeNameForVolumeMountPointW,
 };
-use windows_sys::Win32::System::IO::DeviceIoControl;
+use windows_sys::Win32::System::IO::{DeviceIoControl, IO_STATUS_BLOCK};
 use windows_sys::Win32::System::SystemInformation::GetSystemWindowsDirectoryW;
+use windows_sys::Win32::System::Threading::{
+    OpenProcess, PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
+};
 
 /// Longer than any volume's name (`\\?\Volume{GUID}\` has 49 characters) and the system's folder (MAX_PATH).
 const NAME: usize = 320;
@@ -60,6 +66,59 @@ pub(super) fn control(
     Ok(usize::try_from(filled)
         .unwrap_or(usize::MAX)
         .min(answer.len()))
+}
+
+/// Asks which processes use an open file or volume (FILE_PROCESS_IDS_USING_FILE_INFORMATION); how many words of
+/// `answer` are filled. The standard library's call for information about a handle does not take this question.
+pub(super) fn users(file: &File, answer: &mut [usize]) -> io::Result<usize> {
+    let mut outcome = IO_STATUS_BLOCK::default();
+    // SAFETY: the handle is open as long as `file` is borrowed. The answer is exclusively ours, aligned as the
+    // structure wants it, given with its length in bytes, and its words have no invalid values. `outcome` outlives
+    // the call, which ends before it returns: the handle is synchronous.
+    let status = unsafe {
+        NtQueryInformationFile(
+            file.as_raw_handle(),
+            &mut outcome,
+            answer.as_mut_ptr().cast(),
+            length(size_of_val(answer))?,
+            FileProcessIdsUsingFileInformation,
+        )
+    };
+    if status != 0 {
+        // SAFETY: it takes a number and gives a number.
+        let code = unsafe { RtlNtStatusToDosError(status) };
+        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+    }
+    let filled = outcome.Information.checked_div(size_of::<usize>());
+    Ok(filled.unwrap_or(0).min(answer.len()))
+}
+
+/// The path of the program that a process runs.
+pub(super) fn program(process: u32) -> io::Result<String> {
+    // SAFETY: it takes numbers only.
+    let handle = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, process) };
+    if handle.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle was opened above, and nobody else closes it.
+    let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+    // As long as a path can be.
+    let mut name = vec![0_u16; 32_768];
+    let mut units = length(name.len())?;
+    // SAFETY: the handle is open until the end of this function. The buffer is ours and given with its length in
+    // characters, which the system replaces by how many it wrote before the zero.
+    let done = unsafe {
+        QueryFullProcessImageNameW(
+            handle.as_raw_handle(),
+            PROCESS_NAME_WIN32,
+            name.as_mut_ptr(),
+            &mut units,
+        )
+    };
+    match done {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(narrow(&name)),
+    }
 }
 
 /// The names of all volumes, `\\?\Volume{GUID}\`.

@@ -6,6 +6,7 @@
 //! raw         a volume or disk as a device: lock, dismount, bounds        every host, for tests
 //!  sectors    whole sectors around any range                              every host, for tests
 //!  control    requests and the layout of their answers                    every host, for tests
+//!  holders    who uses a volume that cannot be locked                     every host, for tests
 //!  system     what of Windows the above need, as traits                   every host, for tests
 //! native      the traits over the standard library and `api`; files       Windows
 //!  api        the calls that the standard library lacks; `unsafe`         Windows
@@ -16,6 +17,8 @@
 mod api;
 #[cfg(any(windows, test))]
 mod control;
+#[cfg(any(windows, test))]
+mod holders;
 pub(crate) mod name;
 #[cfg(windows)]
 mod native;

@@ -36,6 +36,10 @@ impl Handle for File {
         self.sync_data()
     }
 
+    fn users(&self, answer: &mut [usize]) -> io::Result<usize> {
+        api::users(self, answer)
+    }
+
     fn end(&self) -> io::Result<u64> {
         let mut file = self;
         file.seek(SeekFrom::End(0))
@@ -79,6 +83,10 @@ impl System for Native {
     fn has_page_file(&self, letter: char) -> bool {
         // The volume is not locked yet, so its root can be looked at.
         Path::new(&format!(r"{letter}:\pagefile.sys")).exists()
+    }
+
+    fn program(&self, process: u32) -> io::Result<String> {
+        api::program(process)
     }
 
     fn wait(&self) {

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::control;
+use super::holders;
 use super::name::Named;
 use super::sectors::{Buffer, pieces, window};
 use super::system::{Handle, System, explain, is_not_offered};
@@ -258,12 +259,7 @@ fn lock<S: System>(
              restart, or attach the disk to another machine",
         ));
     }
-    Err(Error::refused(
-        format!("{name} cannot be locked: a program has files open on it"),
-        "close Explorer windows, prompts and programs that use it, and wait for virus scanners and backups (Resource \
-         Monitor lists open files, `chkdsk` must not be running); or take the whole disk offline (`Set-Disk -Number N \
-         -IsOffline $true`) and name it as \\\\.\\PhysicalDriveN",
-    ))
+    Err(holders::refusal(system, name, &handle))
 }
 
 /// Lets a volume's handle reach its last sectors, where NTFS keeps the copy of its boot sector.

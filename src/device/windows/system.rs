@@ -17,6 +17,8 @@ pub(super) trait Handle: Debug + Send + Sync {
     fn write_sectors(&self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Makes what was written durable, through the disk's own cache.
     fn flush(&self) -> io::Result<()>;
+    /// Asks which processes use it; how many words of `answer` are filled. `holders` reads them.
+    fn users(&self, answer: &mut [usize]) -> io::Result<usize>;
     /// Where the device ends, by going there.
     fn end(&self) -> io::Result<u64>;
 }
@@ -35,6 +37,8 @@ pub(super) trait System: Debug + Send + Sync {
     fn volume_of(&self, letter: char) -> io::Result<String>;
     /// True when there is a page file at the root of a letter's volume.
     fn has_page_file(&self, letter: char) -> bool;
+    /// The path of the program that a process runs.
+    fn program(&self, process: u32) -> io::Result<String>;
     /// Waits half a second.
     fn wait(&self);
 }
@@ -54,7 +58,10 @@ pub(super) fn explain(device: &str, doing: &str, error: io::Error) -> Error {
             "Windows has mounted a volume there meanwhile: take the disk offline (`Set-Disk -Number N -IsOffline $true`) \
              and name it as \\\\.\\PhysicalDriveN"
         }
-        Some(5) => "run coldfix as administrator (a prompt opened with \"Run as administrator\")",
+        Some(5) => {
+            "run coldfix as administrator (a prompt opened with \"Run as administrator\"); if it runs so, another \
+             program has locked the volume (`chkdsk`, a format, another coldfix): let it end"
+        }
         Some(19) => {
             "the disk or volume is write-protected: `attributes disk clear readonly` in diskpart, or the switch on its case"
         }

@@ -15,6 +15,8 @@ use crate::error::Kind;
 struct Machine {
     disks: BTreeMap<&'static str, Spec>,
     page_files: Vec<char>,
+    /// By their ids; `Err` for what opening one answers.
+    programs: BTreeMap<u32, Result<&'static str, i32>>,
     log: Mutex<Vec<String>>,
     content: Mutex<Vec<u8>>,
 }
@@ -27,6 +29,8 @@ struct Spec {
     /// By request: the error it fails with, and for how many times.
     fails: BTreeMap<u32, (i32, u32)>,
     open: Option<i32>,
+    /// The processes that use it, where Windows tells.
+    users: Option<Vec<u32>>,
 }
 
 impl Default for Spec {
@@ -36,6 +40,7 @@ impl Default for Spec {
             sector: 512,
             fails: BTreeMap::new(),
             open: None,
+            users: None,
         }
     }
 }
@@ -150,6 +155,19 @@ impl Handle for FakeHandle {
         }
     }
 
+    fn users(&self, answer: &mut [usize]) -> io::Result<usize> {
+        self.log("users");
+        let spec = self.spec.lock().unwrap();
+        let Some(users) = &spec.users else {
+            return Err(io::Error::from_raw_os_error(1));
+        };
+        answer[0] = users.len();
+        for (word, &user) in answer[1..].iter_mut().zip(users) {
+            *word = user as usize;
+        }
+        Ok(users.len() + 1)
+    }
+
     fn end(&self) -> io::Result<u64> {
         Ok(self.machine.content.lock().unwrap().len() as u64)
     }
@@ -193,6 +211,14 @@ impl System for Fake {
         self.0.page_files.contains(&letter)
     }
 
+    fn program(&self, process: u32) -> io::Result<String> {
+        match self.0.programs.get(&process) {
+            Some(Ok(path)) => Ok((*path).to_owned()),
+            Some(Err(code)) => Err(io::Error::from_raw_os_error(*code)),
+            None => Err(io::Error::from_raw_os_error(87)),
+        }
+    }
+
     fn wait(&self) {
         self.0.log.lock().unwrap().push("wait".to_owned());
     }
@@ -212,6 +238,11 @@ fn machine(disks: &[(&'static str, Spec)]) -> Fake {
     Fake(Arc::new(Machine {
         disks: disks.iter().cloned().collect(),
         page_files: vec!['P'],
+        programs: BTreeMap::from([
+            (880, Ok(r"C:\Windows\System32\cmd.exe")),
+            (2044, Err(5)),
+            (4712, Ok(r"C:\Windows\explorer.exe")),
+        ]),
         content: Mutex::new(content),
         ..Machine::default()
     }))
@@ -295,6 +326,48 @@ fn a_busy_volume_is_tried_for_five_seconds() {
     let (kind, text) = told(opened(&fake, "P:", Access::Write));
     assert_eq!(kind, Kind::Refused);
     assert!(text.contains("page file"), "{text}");
+}
+
+#[test]
+fn who_holds_a_busy_volume_is_named() {
+    let busy = |users: &[u32]| Spec {
+        users: Some(users.to_vec()),
+        ..Spec::default().failing(FSCTL_LOCK_VOLUME, 5)
+    };
+    let own = std::process::id();
+    let fake = machine(&[
+        (r"\\.\F:", busy(&[own, 4712, 2044, 880, 31_337])),
+        (r"\\.\G:", busy(&[4, own])),
+        (r"\\.\H:", busy(&[own, 31_337])),
+        (r"\\.\PhysicalDrive1", Spec::default()),
+        (volume('F'), busy(&[880])),
+    ]);
+    let (kind, text) = told(opened(&fake, "F:", Access::Write));
+    assert_eq!(kind, Kind::Refused);
+    let users = "F: cannot be locked: it is in use by cmd.exe (process 880), process 2044 and explorer.exe (process 4712) | \
+                 close what they have open";
+    assert!(text.contains(users), "{text}");
+    assert!(text.contains("Set-Disk") && !text.contains("Windows itself"));
+    // Asked once, when nothing else is left.
+    let asked = log(&fake);
+    let at: Vec<usize> = (0..asked.len())
+        .filter(|&at| asked[at].ends_with("users"))
+        .collect();
+    assert_eq!(at, [asked.len() - 2], "{asked:?}");
+
+    let (_, text) = told(opened(&fake, "G:", Access::Write));
+    assert!(
+        text.contains("in use by Windows itself (process 4) |") && text.contains("reg unload"),
+        "{text}"
+    );
+    let (kind, text) = told(opened(&fake, "H:", Access::Write));
+    assert_eq!(kind, Kind::Refused);
+    assert!(text.contains("Windows names no program"), "{text}");
+    let (_, text) = told(opened(&fake, r"\\.\PhysicalDrive1", Access::Write));
+    assert!(
+        text.contains("PhysicalDrive1, a volume on it") && text.contains("cmd.exe (process 880)"),
+        "{text}"
+    );
 }
 
 #[test]
