@@ -382,6 +382,13 @@ fn members_are_added_to_both_records() {
     );
     assert_eq!(bench.default(&machine).unwrap(), (6, vec![]));
 
+    // Edit by edit back, as after Windows has run, and once more.
+    ends(&bench.run(&["undo", "--revert", "--yes"]), 0);
+    assert_eq!(bench.members("22b"), [user(1000)]);
+    assert_eq!(bench.default(&format!(r"{machine}\000003EA")), None);
+    assert_eq!(bench.default(&machine).unwrap(), (5, vec![]));
+    ends(&bench.repair(&["rdp-users=carl"]), 0);
+
     // In another group: its entry grows.
     ends(&bench.repair(&["rdp-users=bob"]), 0);
     assert_eq!(bench.members("22b"), [user(1000), user(1002), user(1001)]);

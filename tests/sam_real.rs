@@ -17,7 +17,9 @@ use std::path::Path;
 use std::process::Command;
 
 use coldfix::device::Access;
+use coldfix::hive::Hive;
 use coldfix::sam::NtHash;
+use coldfix::security::Sid;
 use coldfix::target::Target;
 use coldfix::windows::{Accounts, View, membership};
 use support::foreign;
@@ -211,5 +213,37 @@ fn hashes_of_a_real_machine_are_those_of_impacket() {
         let administrator = accounts.find("500").unwrap();
         assert_eq!(administrator.is_blank(None), None);
         assert_eq!(accounts.users.len(), text.lines().count());
+    });
+}
+
+/// A SAM with more accounts than any machine has is read in bounded time, and said to be so.
+#[test]
+fn very_many_accounts_are_a_fault_and_take_no_hour() {
+    with_hives(&[], |config, _| {
+        let mut hive = Hive::create(3, "ROOT", 1).unwrap();
+        let sid: Vec<u8> = "S-1-5-21-1-2-3".parse::<Sid>().unwrap().to_bytes();
+        let mut v = vec![0; 0x30];
+        v[0x10] = 24;
+        v.extend(sid);
+        hive.create_key(r"SAM\Domains\Account", 1).unwrap();
+        hive.set_value(r"SAM\Domains\Account", "V", 3, &v, 1)
+            .unwrap();
+        for rid in 0..5000 {
+            let key = format!(r"SAM\Domains\Account\Users\{rid:08X}");
+            hive.create_key(&key, 1).unwrap();
+        }
+        hive.seal(7, 2).unwrap();
+        fs::write(config.join("SAM"), hive.bytes()).unwrap();
+        let root = config.ancestors().nth(3).unwrap();
+        let target = Target::open(root, Access::Read).unwrap();
+        let installation = target.installation(None).unwrap();
+        let before = std::time::Instant::now();
+        let accounts = Accounts::read(View::new(&installation.registry, &[])).unwrap();
+        assert!(accounts.users.is_empty());
+        let said =
+            |fault: &&coldfix::windows::accounts::Fault| fault.found.contains("of which 4096");
+        assert_eq!(accounts.faults.iter().filter(said).count(), 1);
+        let seconds = before.elapsed().as_secs();
+        assert!(seconds < 60, "{seconds} s");
     });
 }

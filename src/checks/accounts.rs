@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Local accounts: whether anybody is left who could log on through Remote Desktop.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use crate::edit::HiveName;
 use crate::sam::HashKey;
 use crate::sam::alias::{ADMINISTRATORS, REMOTE_DESKTOP_USERS};
@@ -126,6 +128,8 @@ struct Situation<'a> {
     now: u64,
     /// Blank passwords are for the console only; None when that cannot be judged.
     limits_blank: Option<bool>,
+    /// The accounts of this machine that are in each built-in group, by either of its records.
+    members: HashMap<u32, HashSet<u32>>,
     /// Opens hashes, where the disk has the key.
     key: Option<HashKey>,
 }
@@ -165,6 +169,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     };
     let situation = Situation {
         facts,
+        members: members(facts, &accounts),
         accounts,
         now: filetime(facts.now),
         limits_blank,
@@ -174,6 +179,26 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     findings.extend(situation.nobody());
     findings.extend(situation.notices());
     findings
+}
+
+fn members(facts: &Facts<'_>, accounts: &Accounts) -> HashMap<u32, HashSet<u32>> {
+    let mut members: HashMap<u32, HashSet<u32>> = HashMap::new();
+    for group in &accounts.groups {
+        let rids = group.alias.members().iter().filter_map(|member| {
+            let (domain, rid) = member.split_rid()?;
+            (domain == accounts.machine).then_some(rid)
+        });
+        members.entry(group.rid).or_default().extend(rids);
+    }
+    let view = View::new(facts.registry(), &[]);
+    for account in &accounts.users {
+        // A list that is not understood is the repair's business; the group's own record is there.
+        let groups = membership::groups_of(view, &account.sid).ok().flatten();
+        for group in groups.into_iter().flatten() {
+            members.entry(group).or_default().insert(account.rid);
+        }
+    }
+    members
 }
 
 /// Groups of which one has the right wherever somebody may use Remote Desktop at all.
@@ -194,15 +219,10 @@ fn argument(account: &Account) -> String {
 }
 
 impl Situation<'_> {
-    /// The members of a group, by both of its records.
-    fn is_member(&self, account: &Account, rid: u32) -> bool {
-        let view = View::new(self.facts.registry(), &[]);
-        let listed = self
-            .accounts
-            .group(rid)
-            .is_some_and(|group| group.alias.members().contains(&account.sid));
-        let groups = membership::groups_of(view, &account.sid).ok().flatten();
-        listed || groups.is_some_and(|groups| groups.contains(&rid))
+    fn is_member(&self, account: &Account, group: u32) -> bool {
+        self.members
+            .get(&group)
+            .is_some_and(|rids| rids.contains(&account.rid))
     }
 
     fn may_use_remote_desktop(&self, account: &Account) -> bool {
@@ -271,18 +291,19 @@ impl Situation<'_> {
         if !rights.faults.is_empty() || !self.accounts.faults.is_empty() {
             return None;
         }
-        let mut found: Vec<&Account> = Vec::new();
+        let by_rid: BTreeMap<u32, &Account> = self
+            .accounts
+            .users
+            .iter()
+            .map(|account| (account.rid, account))
+            .collect();
+        let mut found: BTreeMap<u32, &Account> = BTreeMap::new();
+        // Whoever is not of this machine may be anybody. A member that was deleted from it is nobody.
         let mut add = |sid: &Sid| -> Option<()> {
-            match self.accounts.by_sid(sid) {
-                Some(account) => {
-                    if !found.iter().any(|known| known.rid == account.rid) {
-                        found.push(account);
-                    }
-                    Some(())
-                }
-                // A member that was deleted from this machine is nobody.
-                None => (sid.split_rid()?.0 == self.accounts.machine).then_some(()),
-            }
+            let (domain, rid) = sid.split_rid()?;
+            let account = by_rid.get(&rid).map(|account| (rid, *account));
+            found.extend(account);
+            (domain == self.accounts.machine).then_some(())
         };
         let mut holders: Vec<Sid> = rights
             .masks
@@ -299,8 +320,7 @@ impl Situation<'_> {
         for sid in &holders {
             match sid.sub_authorities() {
                 [32, rid] if sid.authority() == 5 => {
-                    let group = self.accounts.group(*rid)?;
-                    for member in group.alias.members() {
+                    for member in self.accounts.group(*rid)?.alias.members() {
                         add(member)?;
                     }
                     groups.push(*rid);
@@ -310,10 +330,10 @@ impl Situation<'_> {
         }
         for account in &self.accounts.users {
             if groups.iter().any(|rid| self.is_member(account, *rid)) {
-                add(&account.sid)?;
+                found.insert(account.rid, account);
             }
         }
-        Some(found)
+        Some(found.into_values().collect())
     }
 
     fn nobody(&self) -> Option<Finding> {

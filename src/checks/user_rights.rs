@@ -246,6 +246,9 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             .into_iter()
             .filter_map(|(problem, missing)| Some((problem, missing?))),
     );
+    if found.is_empty() {
+        return Vec::new();
+    }
     for (sid, set, clear) in found.iter().flat_map(|(_, missing)| &missing.changes) {
         rights.want(sid, *set, *clear);
     }

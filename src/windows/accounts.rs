@@ -24,6 +24,10 @@ pub const USERS: &str = r"SAM\Domains\Account\Users";
 pub const ALIASES: &str = r"SAM\Domains\Builtin\Aliases";
 /// Keys of these names hold names and members, not accounts.
 const NOT_RIDS: [&str; 2] = ["Names", "Members"];
+/// Ours: accounts or groups that are read; each is looked up by its path. A machine has some dozens.
+const MOST: usize = 4096;
+/// Ours: names that an error lists.
+const MOST_NAMES: usize = 20;
 
 /// A local account.
 #[derive(Clone, Debug)]
@@ -151,7 +155,15 @@ impl Accounts {
             }),
         }
         let mut found = Vec::new();
-        for name in registry.subkey_names(HiveName::Sam, key) {
+        let names = registry.subkey_names(HiveName::Sam, key);
+        if names.len() > MOST {
+            self.faults.push(Fault {
+                location: HiveName::Sam.full_path(key),
+                found: format!("{} keys, of which {MOST} are read", names.len()),
+                expected: "fewer",
+            });
+        }
+        for name in names.into_iter().take(MOST) {
             if NOT_RIDS
                 .iter()
                 .any(|other| other.eq_ignore_ascii_case(&name))
@@ -223,11 +235,15 @@ impl Accounts {
             .iter()
             .find(|user| sid.as_ref() == Some(&user.sid) || rid == Some(user.rid))
             .ok_or_else(|| {
-                let known: Vec<String> = self
+                let mut known: Vec<String> = self
                     .users
                     .iter()
+                    .take(MOST_NAMES)
                     .map(|user| format!("{} (RID {})", user.name, user.rid))
                     .collect();
+                if self.users.len() > MOST_NAMES {
+                    known.push("...".to_owned());
+                }
                 Error::refused(
                     format!("there is no local account {}", text.escape_debug()),
                     format!("the local accounts are: {}", known.join(", ")),

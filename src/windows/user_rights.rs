@@ -22,6 +22,8 @@ use super::{Installation, Reading, Registry};
 pub const ACCOUNTS: &str = r"Policy\Accounts";
 /// The registry type of the values.
 const NONE: u32 = 0;
+/// Ours: entries that are read; each is looked up by its path. A machine has some dozens.
+const MOST: usize = 4096;
 
 /// The bits of a mask, `ntsecapi.h`.
 pub mod right {
@@ -100,8 +102,12 @@ impl UserRights {
             Ok(false) => return Err(whole("no key".to_owned())),
             Err(error) => return Err(whole(error)),
         }
+        let names = registry.subkey_names(HiveName::Security, ACCOUNTS);
+        if names.len() > MOST {
+            return Err(whole(format!("{} entries", names.len())));
+        }
         let mut rights = UserRights::default();
-        for name in registry.subkey_names(HiveName::Security, ACCOUNTS) {
+        for name in names {
             let key = format!(r"{ACCOUNTS}\{name}\ActSysAc");
             let mut wrong = |found: String| {
                 rights.faults.push(Fault {
@@ -178,6 +184,7 @@ pub fn set(registry: &Registry, sid: &Sid, mask: u32) -> Result<Vec<Edit>, Strin
     let donor = registry
         .subkey_names(HiveName::Security, ACCOUNTS)
         .into_iter()
+        .take(MOST)
         .filter_map(|name| name.parse::<Sid>().ok())
         .find(|donor| is_whole(registry, donor))
         .ok_or("there is no whole entry whose descriptor could be copied")?;
