@@ -8,7 +8,7 @@ use crate::sam::HashKey;
 use crate::sam::alias::{ADMINISTRATORS, REMOTE_DESKTOP_USERS};
 use crate::sam::user::control;
 use crate::security::Sid;
-use crate::windows::accounts::ALIASES;
+use crate::windows::accounts::{ALIASES, Fault};
 use crate::windows::user_rights::right;
 use crate::windows::{
     Account, Accounts, Reading, UserRights, View, filetime, filetime_text, membership,
@@ -147,15 +147,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             return unclear.into_finding().into_iter().collect();
         }
     };
-    for fault in &accounts.faults {
-        unclear.add(
-            true,
-            fault.location.clone(),
-            fault.found.clone(),
-            fault.expected,
-            [],
-        );
-    }
+    add_faults(&mut unclear, &accounts.faults);
     let lsa = facts.select.next().path(r"Control\Lsa");
     let limits_blank = match facts.system_dword(&lsa, "LimitBlankPasswordUse") {
         Reading::Found(number) => Some(number != 0),
@@ -181,6 +173,20 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Places that cannot be judged, as evidence: the first of them.
+pub(super) fn add_faults(unclear: &mut Gathered, faults: &[Fault]) {
+    /// Ours: one damaged list can make thousands.
+    const MOST: usize = 8;
+    for (place, fault) in faults.iter().enumerate().take(MOST) {
+        let more = faults.len().saturating_sub(MOST);
+        let found = match place.saturating_add(1) == MOST && more > 0 {
+            true => format!("{}; {more} more places are not listed", fault.found),
+            false => fault.found.clone(),
+        };
+        unclear.add(true, fault.location.clone(), found, fault.expected, []);
+    }
+}
+
 fn members(facts: &Facts<'_>, accounts: &Accounts) -> HashMap<u32, HashSet<u32>> {
     let mut members: HashMap<u32, HashSet<u32>> = HashMap::new();
     for group in &accounts.groups {
@@ -190,12 +196,11 @@ fn members(facts: &Facts<'_>, accounts: &Accounts) -> HashMap<u32, HashSet<u32>>
         });
         members.entry(group.rid).or_default().extend(rids);
     }
+    // A list that is not understood is the repair's business; the group's own record is there.
     let view = View::new(facts.registry(), &[]);
-    for account in &accounts.users {
-        // A list that is not understood is the repair's business; the group's own record is there.
-        let groups = membership::groups_of(view, &account.sid).ok().flatten();
-        for group in groups.into_iter().flatten() {
-            members.entry(group).or_default().insert(account.rid);
+    for (rid, groups) in membership::groups_of_all(view, &accounts.machine) {
+        for group in groups {
+            members.entry(group).or_default().insert(rid);
         }
     }
     members

@@ -80,7 +80,8 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
             "reset the password of the Microsoft account, or let another local account in",
         ));
     }
-    let old = account.values.nt_hash()?;
+    let mut values = Accounts::values(View::new(facts.registry(), &earlier), account)?;
+    let old = values.nt_hash()?;
     let key = hash_key(facts, &accounts)?;
     let Some(secrets) = facts.secrets else {
         return Err(Error::refused(
@@ -93,7 +94,6 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
 
     let hash = NtHash::of(&new.text);
     let stored = key.encrypt(&hash, account.rid, &old, new.salt);
-    let mut values = account.values.clone();
     values.set_nt_hash(&stored)?;
     values.clear_lm_hash()?;
     let mut user = account.user.clone();
@@ -114,9 +114,9 @@ fn hash_key(facts: &Facts<'_>, accounts: &Accounts) -> Result<HashKey> {
     let key = facts.installation.hash_key()?;
     // Hashes of the newer generation tell whether a key opens them: if none of several opens, the key is wrong.
     let mut opened = accounts.users.iter().filter_map(|account| {
-        let hash = account.values.nt_hash().ok()?;
+        let hash = account.hash.as_ref()?;
         let tells = matches!(hash, HashBlob::Aes { data: Some(_), .. });
-        tells.then(|| key.decrypt(&hash, account.rid).is_ok())
+        tells.then(|| key.decrypt(hash, account.rid).is_ok())
     });
     let (first, others) = (opened.next(), opened.any(|opened| opened));
     if first == Some(false) && !others {

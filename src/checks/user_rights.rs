@@ -214,9 +214,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         Ok(None) => return Vec::new(),
         Err(unclear) => {
             let mut gathered = Gathered::new(&UNCLEAR, SOURCE);
-            for fault in unclear.faults {
-                gathered.add(true, fault.location, fault.found, fault.expected, []);
-            }
+            super::accounts::add_faults(&mut gathered, &unclear.faults);
             return gathered.into_finding().into_iter().collect();
         }
     };

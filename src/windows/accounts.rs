@@ -11,7 +11,8 @@
 
 use crate::edit::HiveName;
 use crate::error::Error;
-use crate::sam::{Alias, DomainPolicy, HashKey, NtHash, User, UserValues, machine_sid};
+use crate::hive::Key;
+use crate::sam::{Alias, DomainPolicy, HashBlob, HashKey, NtHash, User, UserValues, machine_sid};
 use crate::security::Sid;
 
 use super::{Installation, Reading, View};
@@ -24,8 +25,12 @@ pub const USERS: &str = r"SAM\Domains\Account\Users";
 pub const ALIASES: &str = r"SAM\Domains\Builtin\Aliases";
 /// Keys of these names hold names and members, not accounts.
 const NOT_RIDS: [&str; 2] = ["Names", "Members"];
-/// Ours: accounts or groups that are read; each is looked up by its path. A machine has some dozens.
-const MOST: usize = 4096;
+/// Ours: accounts or groups that are read. A machine has some dozens, a host of many customers some thousands.
+const MOST: usize = 20_000;
+/// Ours: members of all groups together.
+const MOST_MEMBERS: usize = 400_000;
+/// Ours: the longest V; several times what Windows allows its parts to take.
+const LONGEST_V: usize = 64 << 10;
 /// Ours: names that an error lists.
 const MOST_NAMES: usize = 20;
 
@@ -42,8 +47,8 @@ pub struct Account {
     pub name: String,
     /// Times and control bits.
     pub user: User,
-    /// Name and hashes.
-    pub values: UserValues,
+    /// The hash of the password as it is stored; None when it cannot be judged.
+    pub hash: Option<HashBlob>,
     /// The Microsoft account that it belongs to, where it does.
     pub online: Option<String>,
 }
@@ -52,11 +57,11 @@ impl Account {
     /// Whether the password is blank: there is no hash, or `key` shows it to be that of an empty password. None when
     /// the stored hash cannot be judged.
     pub fn is_blank(&self, key: Option<&HashKey>) -> Option<bool> {
-        let stored = self.values.nt_hash().ok()?;
+        let stored = self.hash.as_ref()?;
         if stored.is_blank() {
             return Some(true);
         }
-        let hash = key?.decrypt(&stored, self.rid).ok()?;
+        let hash = key?.decrypt(stored, self.rid).ok()?;
         Some(hash == Some(NtHash::of("")))
     }
 
@@ -109,61 +114,82 @@ impl Accounts {
     /// # Errors
     /// What of the database is missing or cannot be read, so that nothing can be said.
     pub fn read(registry: View<'_>) -> Result<Accounts, Fault> {
-        let machine = match value(registry, DOMAIN, "V", "a machine SID") {
-            Ok(bytes) => machine_sid(&bytes).map_err(|error| fault(DOMAIN, "V", &error))?,
-            Err(fault) => return Err(fault),
+        let read = |name: &str, expected: &'static str| {
+            judged(
+                registry.raw(HiveName::Sam, DOMAIN, name),
+                DOMAIN,
+                name,
+                expected,
+            )
         };
+        let v = read("V", "a machine SID")?;
         let mut accounts = Accounts {
-            machine,
+            machine: machine_sid(&v).map_err(|error| fault(DOMAIN, "V", &error))?,
             policy: None,
             users: Vec::new(),
             groups: Vec::new(),
             faults: Vec::new(),
         };
-        let policy = value(registry, DOMAIN, "F", "the policy for passwords")
-            .and_then(|bytes| DomainPolicy::parse(&bytes).map_err(|e| fault(DOMAIN, "F", &e)));
+        let policy = read("F", "the policy for passwords")
+            .and_then(|f| DomainPolicy::parse(&f).map_err(|error| fault(DOMAIN, "F", &error)));
         match policy {
             Ok(policy) => accounts.policy = Some(policy),
             Err(fault) => accounts.faults.push(fault),
         }
-        for (rid, key) in accounts.rids(registry, USERS) {
-            match accounts.account(registry, rid, key) {
+        for (rid, path, key) in accounts.rids(registry, USERS) {
+            match accounts.account(registry, rid, path, key) {
                 Ok(account) => accounts.users.push(account),
                 Err(fault) => accounts.faults.push(fault),
             }
         }
-        for (rid, key) in accounts.rids(registry, ALIASES) {
-            let alias = value(registry, &key, "C", "a group")
-                .and_then(|bytes| Alias::parse(&bytes).map_err(|error| fault(&key, "C", &error)));
+        let mut members = 0_usize;
+        for (rid, path, key) in accounts.rids(registry, ALIASES) {
+            if members > MOST_MEMBERS {
+                accounts
+                    .faults
+                    .push(too_many(&path, "members", members, MOST_MEMBERS));
+                break;
+            }
+            let c = registry.raw_of(HiveName::Sam, &path, key, "C");
+            let alias = judged(c, &path, "C", "a group")
+                .and_then(|c| Alias::parse(&c).map_err(|error| fault(&path, "C", &error)));
             match alias {
-                Ok(alias) => accounts.groups.push(Group { rid, key, alias }),
+                Ok(alias) => {
+                    members = members.saturating_add(alias.members().len());
+                    accounts.groups.push(Group {
+                        rid,
+                        key: path,
+                        alias,
+                    });
+                }
                 Err(fault) => accounts.faults.push(fault),
             }
         }
         Ok(accounts)
     }
 
-    /// The keys below `key` that are named after a RID; the others are faults.
-    fn rids(&mut self, registry: View<'_>, key: &str) -> Vec<(u32, String)> {
-        match registry.has_key(HiveName::Sam, key) {
-            Ok(true) => {}
-            Ok(false) => self.faults.push(missing(key, "the key")),
-            Err(error) => self.faults.push(Fault {
-                location: HiveName::Sam.full_path(key),
-                found: error,
-                expected: "the key",
-            }),
+    /// The keys below `key` that are named after a RID, with their paths; the others are faults.
+    fn rids<'a>(&mut self, registry: View<'a>, key: &str) -> Vec<(u32, String, Key<'a>)> {
+        let subkeys = match registry.subkeys(HiveName::Sam, key) {
+            Ok(Some(subkeys)) => subkeys,
+            Ok(None) => {
+                self.faults.push(missing(key, "the key"));
+                return Vec::new();
+            }
+            Err(found) => {
+                self.faults.push(Fault {
+                    location: HiveName::Sam.full_path(key),
+                    found,
+                    expected: "the key",
+                });
+                return Vec::new();
+            }
+        };
+        if subkeys.len() > MOST {
+            self.faults.push(too_many(key, "keys", subkeys.len(), MOST));
         }
         let mut found = Vec::new();
-        let names = registry.subkey_names(HiveName::Sam, key);
-        if names.len() > MOST {
-            self.faults.push(Fault {
-                location: HiveName::Sam.full_path(key),
-                found: format!("{} keys, of which {MOST} are read", names.len()),
-                expected: "fewer",
-            });
-        }
-        for name in names.into_iter().take(MOST) {
+        for (name, subkey) in subkeys.into_iter().take(MOST) {
             if NOT_RIDS
                 .iter()
                 .any(|other| other.eq_ignore_ascii_case(&name))
@@ -173,7 +199,7 @@ impl Accounts {
             let path = format!(r"{key}\{name}");
             let digits = name.len() == 8 && name.chars().all(|c| c.is_ascii_hexdigit());
             match u32::from_str_radix(&name, 16) {
-                Ok(rid) if digits => found.push((rid, path)),
+                Ok(rid) if digits => found.push((rid, path, subkey)),
                 _ => self.faults.push(Fault {
                     location: HiveName::Sam.full_path(&path),
                     found: "a key of this name".to_owned(),
@@ -184,25 +210,52 @@ impl Accounts {
         found
     }
 
-    fn account(&self, registry: View<'_>, rid: u32, key: String) -> Result<Account, Fault> {
-        let f = value(registry, &key, "F", "80 bytes")?;
-        let user = User::parse(&f, rid).map_err(|error| fault(&key, "F", &error))?;
-        let v = value(registry, &key, "V", "names and hashes")?;
-        let values = UserValues::parse(&v).map_err(|error| fault(&key, "V", &error))?;
-        let sid = self.machine.with_rid(rid);
+    fn account<'a>(
+        &self,
+        registry: View<'a>,
+        rid: u32,
+        path: String,
+        key: Key<'a>,
+    ) -> Result<Account, Fault> {
+        let raw = |name: &str| registry.raw_of(HiveName::Sam, &path, key, name);
+        let f = judged(raw("F"), &path, "F", "80 bytes")?;
+        let user = User::parse(&f, rid).map_err(|error| fault(&path, "F", &error))?;
+        let v = judged(raw("V"), &path, "V", "names and hashes")?;
+        if v.len() > LONGEST_V {
+            return Err(too_many(&path, "bytes of V", v.len(), LONGEST_V));
+        }
+        let values = UserValues::parse(&v).map_err(|error| fault(&path, "V", &error))?;
         let online = ["InternetUserName", "InternetName"]
             .into_iter()
-            .find_map(|name| registry.raw(HiveName::Sam, &key, name).found())
+            .find_map(|name| raw(name).found())
             .map(|(_, data)| super::value::text(&data).unwrap_or_default());
+        let sid = self.machine.with_rid(rid);
         Ok(Account {
             rid,
             sid: sid.unwrap_or_else(|| self.machine.clone()),
             name: values.name(),
             user,
-            values,
+            hash: values.nt_hash().ok(),
             online,
-            key,
+            key: path,
         })
+    }
+
+    /// The names and hashes of an account: its value V, as a whole.
+    ///
+    /// # Errors
+    /// `Damaged` when it is not of its form.
+    pub fn values(registry: View<'_>, account: &Account) -> Result<UserValues, Error> {
+        let v = registry.raw(HiveName::Sam, &account.key, "V");
+        match judged(v, &account.key, "V", "names and hashes") {
+            Ok(v) => UserValues::parse(&v),
+            Err(fault) => Err(Error::damaged(
+                fault.location,
+                0,
+                fault.expected,
+                fault.found,
+            )),
+        }
     }
 
     /// The account of a SID.
@@ -253,8 +306,8 @@ impl Accounts {
 }
 
 /// A value that has to be REG_BINARY.
-fn value(
-    registry: View<'_>,
+fn judged(
+    reading: Reading<(u32, Vec<u8>)>,
     key: &str,
     name: &str,
     expected: &'static str,
@@ -266,12 +319,20 @@ fn value(
             expected,
         })
     };
-    match registry.raw(HiveName::Sam, key, name) {
+    match reading {
         Reading::Found((super::value::BINARY, data)) => Ok(data),
         Reading::Found((kind, _)) => wrong(super::value::type_name(kind)),
         Reading::NoValue => wrong("no value".to_owned()),
         Reading::NoKey => Err(missing(key, expected)),
         Reading::Malformed(text) | Reading::Unreadable(text) => wrong(text),
+    }
+}
+
+fn too_many(key: &str, what: &str, count: usize, most: usize) -> Fault {
+    Fault {
+        location: HiveName::Sam.full_path(key),
+        found: format!("{count} {what}; {most} are read"),
+        expected: "fewer",
     }
 }
 

@@ -21,15 +21,36 @@ pub fn groups_of(registry: View<'_>, member: &Sid) -> Result<Option<Vec<u32>>> {
         return Ok(None);
     };
     let key = format!(r"{domain}\{account}");
-    match registry.raw(HiveName::Sam, &key, "") {
+    listed(registry.raw(HiveName::Sam, &key, ""), &key)
+}
+
+/// The groups of every account of `domain` that the tree has an entry for and whose entry is understood.
+pub fn groups_of_all(registry: View<'_>, domain: &Sid) -> Vec<(u32, Vec<u32>)> {
+    let path = format!(r"{ALIASES}\Members\{domain}");
+    let subkeys = registry.subkeys(HiveName::Sam, &path).ok().flatten();
+    subkeys
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, key)| {
+            let rid = u32::from_str_radix(&name, 16).ok()?;
+            let path = format!(r"{path}\{name}");
+            let value = registry.raw_of(HiveName::Sam, &path, key, "");
+            Some((rid, listed(value, &path).ok()??))
+        })
+        .collect()
+}
+
+/// The groups that an entry of the tree lists.
+fn listed(value: Reading<(u32, Vec<u8>)>, key: &str) -> Result<Option<Vec<u32>>> {
+    match value {
         Reading::NoKey => Ok(None),
-        Reading::NoValue => Err(not_understood(&key, "no default value")),
-        Reading::Malformed(text) | Reading::Unreadable(text) => Err(not_understood(&key, &text)),
+        Reading::NoValue => Err(not_understood(key, "no default value")),
+        Reading::Malformed(text) | Reading::Unreadable(text) => Err(not_understood(key, &text)),
         Reading::Found((count, data)) => {
             let (groups, rest) = data.as_chunks::<4>();
             if !rest.is_empty() || u32::try_from(groups.len()) != Ok(count) {
                 let found = format!("a count of {count} with {} bytes", data.len());
-                return Err(not_understood(&key, &found));
+                return Err(not_understood(key, &found));
             }
             Ok(Some(
                 groups

@@ -12,7 +12,7 @@ pub fn filetime(moment: Timestamp) -> u64 {
     u64::try_from(units.saturating_add(UNIX_EPOCH)).unwrap_or(0)
 }
 
-/// A FILETIME to the second, `2024-05-14 09:26:53 UTC`; `never` for 0, and the number where it is no date.
+/// A FILETIME to the second, `2024-05-14 11:26:53 UTC`; `never` for 0, and the number where it is no date.
 pub fn filetime_text(filetime: u64) -> String {
     if filetime == 0 {
         return "never".to_owned();
@@ -35,11 +35,11 @@ mod tests {
 
     #[test]
     fn filetimes_are_dates() {
-        let moment: Timestamp = "2024-05-14T09:26:53.5897932Z".parse().unwrap();
+        let moment: Timestamp = "2024-05-14T11:26:53.5897932Z".parse().unwrap();
         assert_eq!(filetime(moment), 133_601_596_135_897_932);
         assert_eq!(
             filetime_text(133_601_596_135_897_932),
-            "2024-05-14 09:26:53 UTC"
+            "2024-05-14 11:26:53 UTC"
         );
         assert_eq!(filetime_text(1), "1601-01-01 00:00:00 UTC");
         assert_eq!(filetime_text(0), "never");

@@ -16,13 +16,13 @@ use crate::edit::{Edit, HexBytes, HiveName};
 use crate::security::{Descriptor, Sid};
 
 use super::accounts::Fault;
-use super::{Installation, Reading, Registry};
+use super::{Installation, Reading, Registry, View};
 
 /// The key of all entries.
 pub const ACCOUNTS: &str = r"Policy\Accounts";
 /// The registry type of the values.
 const NONE: u32 = 0;
-/// Ours: entries that are read; each is looked up by its path. A machine has some dozens.
+/// Ours: entries that are read. A machine has some dozens.
 const MOST: usize = 4096;
 
 /// The bits of a mask, `ntsecapi.h`.
@@ -97,21 +97,21 @@ impl UserRights {
             found,
             expected: "the accounts of the security policy",
         };
-        match registry.has_key(HiveName::Security, ACCOUNTS) {
-            Ok(true) => {}
-            Ok(false) => return Err(whole("no key".to_owned())),
+        let view = View::new(registry, &[]);
+        let entries = match view.subkeys(HiveName::Security, ACCOUNTS) {
+            Ok(Some(entries)) => entries,
+            Ok(None) => return Err(whole("no key".to_owned())),
             Err(error) => return Err(whole(error)),
-        }
-        let names = registry.subkey_names(HiveName::Security, ACCOUNTS);
-        if names.len() > MOST {
-            return Err(whole(format!("{} entries", names.len())));
+        };
+        if entries.len() > MOST {
+            return Err(whole(format!("{} entries", entries.len())));
         }
         let mut rights = UserRights::default();
-        for name in names {
-            let key = format!(r"{ACCOUNTS}\{name}\ActSysAc");
+        for (name, entry) in entries {
+            let path = format!(r"{ACCOUNTS}\{name}\ActSysAc");
             let mut wrong = |found: String| {
                 rights.faults.push(Fault {
-                    location: HiveName::Security.full_path(&key),
+                    location: HiveName::Security.full_path(&path),
                     found,
                     expected: "a REG_NONE of 4 bytes",
                 });
@@ -120,16 +120,23 @@ impl UserRights {
                 wrong("a key that is not named after a SID".to_owned());
                 continue;
             };
-            match registry.raw(HiveName::Security, &key, "") {
+            let key = match entry.subkey("ActSysAc") {
+                Ok(Some(key)) => key,
+                // Privileges alone: normal.
+                Ok(None) => continue,
+                Err(error) => {
+                    wrong(error.to_string());
+                    continue;
+                }
+            };
+            match view.raw_of(HiveName::Security, &path, key, "") {
                 Reading::Found((NONE, data)) if data.len() == 4 => {
                     rights
                         .masks
                         .push((sid, u32_le(&data, 0).unwrap_or_default()));
                 }
-                // Privileges alone: normal.
-                Reading::NoKey => {}
                 Reading::Found((kind, data)) => wrong(super::value::describe(kind, &data)),
-                Reading::NoValue => wrong("no default value".to_owned()),
+                Reading::NoValue | Reading::NoKey => wrong("no default value".to_owned()),
                 Reading::Malformed(text) | Reading::Unreadable(text) => wrong(text),
             }
         }

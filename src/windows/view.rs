@@ -5,6 +5,7 @@
 //! proposed before, else the second change takes the first one back.
 
 use crate::edit::{Edit, HiveName};
+use crate::hive::Key;
 
 use super::{Reading, Registry};
 
@@ -42,38 +43,93 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The names of the subkeys that are there already, as [`Registry::subkey_names`].
-    pub fn subkey_names(self, hive: HiveName, key: &str) -> Vec<String> {
-        self.registry.subkey_names(hive, key)
+    /// The subkeys that are there already, with their names; None when there is no such key. For going through many: a
+    /// look-up by path reads the whole list each time.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub fn subkeys(
+        self,
+        hive: HiveName,
+        key: &str,
+    ) -> Result<Option<Vec<(String, Key<'a>)>>, String> {
+        let Some(file) = self
+            .registry
+            .hive(hive)
+            .map_err(|error| error.to_string())?
+        else {
+            return Ok(None);
+        };
+        let Some(key) = file.hive.key(key).map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let subkeys = key.subkeys().map_err(|error| error.to_string())?;
+        let named = subkeys
+            .into_iter()
+            .map(|key| (key.name().to_string_lossy(), key));
+        Ok(Some(named.collect()))
+    }
+
+    /// A value of a key that [`View::subkeys`] gave, whose path is `path`.
+    pub fn raw_of(
+        self,
+        hive: HiveName,
+        path: &str,
+        key: Key<'a>,
+        name: &str,
+    ) -> Reading<(u32, Vec<u8>)> {
+        if let Some(edited) = self.edited(hive, path, name) {
+            return edited;
+        }
+        let found = key.value(name).and_then(|value| {
+            value
+                .map(|value| Ok((value.kind(), value.data()?.into_owned())))
+                .transpose()
+        });
+        match found {
+            Err(error) => Reading::Unreadable(error.to_string()),
+            Ok(None) => Reading::NoValue,
+            Ok(Some(raw)) => Reading::Found(raw),
+        }
     }
 
     /// A value's type and bytes, as [`Registry::raw`].
-    pub fn raw(self, hive: HiveName, wanted_key: &str, wanted: &str) -> Reading<(u32, Vec<u8>)> {
-        let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
-        for edit in self.edits.iter().rev() {
-            match edit {
-                Edit::SetValue {
-                    hive: of,
-                    key,
-                    name,
-                    kind,
-                    data,
-                } if *of == hive && same(key, wanted_key) && same(name, wanted) => {
-                    return Reading::Found((*kind, data.0.clone()));
-                }
-                Edit::DeleteValue {
-                    hive: of,
-                    key,
-                    name,
-                } if *of == hive && same(key, wanted_key) && same(name, wanted) => {
-                    return Reading::NoValue;
-                }
-                _ => {}
-            }
+    pub fn raw(self, hive: HiveName, key: &str, name: &str) -> Reading<(u32, Vec<u8>)> {
+        if let Some(edited) = self.edited(hive, key, name) {
+            return edited;
         }
-        match self.registry.raw(hive, wanted_key, wanted) {
-            Reading::NoKey if self.makes(hive, wanted_key) => Reading::NoValue,
+        match self.registry.raw(hive, key, name) {
+            Reading::NoKey if self.makes(hive, key) => Reading::NoValue,
             found => found,
         }
+    }
+
+    /// What the edits make of a value; None when they leave it alone.
+    fn edited(
+        self,
+        hive: HiveName,
+        wanted_key: &str,
+        wanted: &str,
+    ) -> Option<Reading<(u32, Vec<u8>)>> {
+        let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+        self.edits.iter().rev().find_map(|edit| match edit {
+            Edit::SetValue {
+                hive: of,
+                key,
+                name,
+                kind,
+                data,
+            } if *of == hive && same(key, wanted_key) && same(name, wanted) => {
+                Some(Reading::Found((*kind, data.0.clone())))
+            }
+            Edit::DeleteValue {
+                hive: of,
+                key,
+                name,
+            } if *of == hive && same(key, wanted_key) && same(name, wanted) => {
+                Some(Reading::NoValue)
+            }
+            _ => None,
+        })
     }
 }
