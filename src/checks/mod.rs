@@ -21,9 +21,12 @@ mod account_fixes;
 mod accounts;
 mod boot;
 mod crash_dump;
+mod firewall;
 mod group_policy;
 mod hive_state;
+mod ipsec;
 mod machine_keys;
+mod network_profile;
 mod nla;
 mod password;
 mod preset;
@@ -324,6 +327,8 @@ pub const CHECKS: &[&Check] = &[
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
+    &firewall::CHECK,
+    &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
@@ -339,6 +344,11 @@ pub const FIXES: &[&Fix] = &[
     &tls::FIX,
     &nla::FIX,
     &rdp_port::FIX,
+    &firewall::FIX,
+    &firewall::OFF,
+    &firewall::ON,
+    &ipsec::FIX,
+    &network_profile::FIX,
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,

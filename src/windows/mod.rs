@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod boot;
 mod boot_key;
 mod control_set;
+pub mod firewall;
 mod folders;
 mod hive_file;
 mod installation;
