@@ -15,13 +15,16 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
+use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select};
 
 mod account_fixes;
 mod accounts;
 mod boot;
 mod crash_dump;
+mod edition;
+mod events;
 mod firewall;
+mod firewall_service;
 mod group_policy;
 mod hive_state;
 mod ipsec;
@@ -30,16 +33,20 @@ mod network_profile;
 mod nla;
 mod password;
 mod preset;
+mod rdp_certificate;
 mod rdp_enable;
 mod rdp_listener;
 mod rdp_port;
 mod services;
 mod tls;
+mod updates;
 mod user_rights;
 mod volume_state;
 
+pub use events::TimelineEvent;
 pub use password::{NewPassword, Secrets};
 pub use preset::{PRESETS, Preset};
+pub use updates::refuses_duplicate_sid;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
@@ -227,12 +234,16 @@ pub struct Facts<'a> {
     pub build: Option<u32>,
     /// What time it is; certificates expire.
     pub now: Timestamp,
-    /// What is in the MachineKeys folder, once asked for; it can be large.
+    /// The files in the MachineKeys folder, once asked for; there can be many.
+    key_files: OnceCell<Result<Option<KeyFiles>>>,
+    /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
     /// Where new passwords come from; only who asks for fixes gives one.
     secrets: Option<&'a dyn Secrets>,
     /// The edits of the fixes that were proposed before in this run.
     earlier: RefCell<Vec<Edit>>,
+    /// The event logs, once asked for; they can be large.
+    events: OnceCell<EventLogs>,
 }
 
 impl<'a> Facts<'a> {
@@ -244,14 +255,37 @@ impl<'a> Facts<'a> {
             select: installation.select()?,
             build: installation.build_number(),
             now,
+            key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
             secrets: None,
             earlier: RefCell::default(),
+            events: OnceCell::new(),
         })
+    }
+
+    /// The events that tell of Remote Desktop.
+    fn events(&self) -> &EventLogs {
+        self.events.get_or_init(|| events::read(self.installation))
     }
 
     fn registry(&self) -> &Registry {
         &self.installation.registry
+    }
+
+    /// The files in MachineKeys, listed once; `None` when there is no such folder. An error is asked for again,
+    /// because it is given away.
+    fn key_files(&self) -> Result<Option<&KeyFiles>> {
+        let list = || self.installation.key_files();
+        match self.key_files.get_or_init(list) {
+            Ok(files) => Ok(files.as_ref()),
+            Err(_) => match list() {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::refused(
+                    "the MachineKeys folder changed while it was being read",
+                    "make sure that nothing else writes to the target, then try again",
+                )),
+            },
+        }
     }
 
     /// The control sets to judge and to repair.
@@ -323,6 +357,7 @@ pub struct Proposal {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
@@ -335,8 +370,12 @@ pub const CHECKS: &[&Check] = &[
     &machine_keys::CHECK,
     &user_rights::CHECK,
     &accounts::CHECK,
+    &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
+    &firewall_service::CHECK,
+    &updates::CHECK,
+    &events::CHECK,
 ];
 
 /// Every fix.
@@ -357,7 +396,9 @@ pub const FIXES: &[&Fix] = &[
     &account_fixes::RDP_USERS,
     &account_fixes::ACCOUNT,
     &password::FIX,
+    &rdp_certificate::FIX,
     &crash_dump::FIX,
+    &firewall_service::FIX,
     &group_policy::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
@@ -388,8 +429,14 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
+    events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
+}
+
+/// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.
+pub fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
+    events::timeline(facts, findings)
 }
 
 /// The fix that `NAME[=VALUE]` names, and its value.

@@ -68,6 +68,7 @@ pub(super) fn run(
     let secrets = secret::Source::new(arguments.password_fd);
     let facts = Facts::gather(&installation, now)?.with_secrets(&secrets);
     let findings = checks::diagnose(&facts);
+    report.events = checks::timeline(&facts, &findings);
     let Wanted {
         edits,
         command,
