@@ -27,6 +27,7 @@ mod output;
 mod reg;
 mod repair;
 mod resume;
+mod secret;
 mod typed;
 mod undo;
 
