@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
 )]
 
 mod support;
@@ -128,6 +129,9 @@ fn what_is_printed_is_valid() {
     };
     let mut lines =
         String::from_utf8(run(&["--format", "jsonl", "diagnose"], &names).stdout).unwrap();
+    // The fixtures are made from one disk: a line for each target, and one for the clones.
+    let clones = lines.split_off(lines.trim_end().rfind('\n').unwrap() + 1);
+    assert!(clones.contains("\"coldfix.clones/1\""), "{clones}");
     assert_eq!(lines.lines().count(), names.len(), "a line for each target");
     // One target as one document, and an operation.
     for arguments in [
@@ -149,6 +153,12 @@ fn what_is_printed_is_valid() {
         return;
     };
     assert_eq!(found, "");
+    assert_eq!(faults(CLONES, &clones, true).unwrap(), "");
+    assert_ne!(faults(REPORT, &clones, false).unwrap(), "");
+    let wrong = clones
+        .replace("\"notice\"", "\"unimportant\"")
+        .replace("\"risk\"", "\"bad\"");
+    assert_ne!(faults(CLONES, &wrong, false).unwrap(), "");
 
     // The validator finds what is wrong, and lets new fields pass: field names stay, new ones may come.
     let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();

@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ pub(super) fn run<R: Send + 'static>(
     let shared = Shared::default();
     let _stop = Stop(Arc::clone(&shared));
     let ahead = threads.saturating_mul(AHEAD);
-    let (sender, receiver) = sync_channel(threads);
+    // How much waits in it is bounded by `ahead`.
+    let (sender, receiver) = channel();
     let for_threads = Arc::clone(&shared);
     // Jobs use rayon themselves: what they hand out is done by the threads of this pool, between or within jobs.
     pool.spawn_broadcast(move |_| {
