@@ -18,16 +18,32 @@ use crate::error::{Error, Result};
 use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
 
 mod boot;
+mod clock;
+mod cloud;
+mod control_set;
 mod crash_dump;
 mod group_policy;
 mod hive_state;
+mod logon;
 mod machine_keys;
+mod migration;
+mod network_adapters;
+mod network_dhcp;
+mod network_dns;
+mod network_mtu;
+mod network_provider;
+mod network_proxy;
 mod nla;
+mod policy_block;
+mod port_holder;
 mod preset;
 mod rdp_enable;
 mod rdp_listener;
 mod rdp_port;
+mod registry_backup;
+mod rpc_host;
 mod services;
+mod temp_folder;
 mod tls;
 mod volume_state;
 
@@ -309,6 +325,8 @@ pub struct Proposal {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &registry_backup::CHECK,
+    &control_set::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
@@ -316,6 +334,20 @@ pub const CHECKS: &[&Check] = &[
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
+    &rpc_host::CHECK,
+    &logon::CHECK,
+    &policy_block::CHECK,
+    &network_dhcp::CHECK,
+    &network_dns::CHECK,
+    &network_provider::CHECK,
+    &network_adapters::CHECK,
+    &network_mtu::CHECK,
+    &network_proxy::CHECK,
+    &port_holder::CHECK,
+    &migration::CHECK,
+    &cloud::CHECK,
+    &clock::CHECK,
+    &temp_folder::CHECK,
     &machine_keys::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
@@ -329,6 +361,18 @@ pub const FIXES: &[&Fix] = &[
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
+    &rpc_host::FIX,
+    &logon::FIX,
+    &policy_block::FIX,
+    &control_set::FIX,
+    &registry_backup::FIX,
+    &network_dhcp::FIX,
+    &network_dns::FIX,
+    &network_provider::FIX,
+    &network_proxy::FIX,
+    &network_mtu::FIX,
+    &clock::FIX,
+    &temp_folder::FIX,
     &machine_keys::FIX,
     &crash_dump::FIX,
     &group_policy::FIX,
