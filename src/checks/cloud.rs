@@ -7,9 +7,7 @@
 use crate::edit::HiveName;
 use crate::windows::{ControlSet, Reading};
 
-use super::{
-    Check, Facts, Finding, Gathered, Problem, Severity, Stage, shown, system_path,
-};
+use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage, shown, system_path};
 
 /// The start type that switches a service off.
 const DISABLED: u32 = 4;

@@ -79,6 +79,12 @@ fn judge(facts: &Facts<'_>) -> Found {
         all.gathered.extend(found.gathered);
         all.unclear.extend(found.unclear);
     }
+    for gathered in &mut all.gathered {
+        // Where nothing certain can be put in its place, no fix is promised.
+        if gathered.finding.cure.is_empty() {
+            gathered.finding.fixes.clear();
+        }
+    }
     all
 }
 

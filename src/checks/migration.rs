@@ -14,14 +14,35 @@ const PLATFORMS: [(&str, &[&str], &[&str]); 2] = [
         "VMware",
         &["VMware"],
         &[
-            "vmci", "vsock", "vmhgfs", "vmmemctl", "vmrawdsk", "vm3dmp", "vm3dservice", "VMTools", "VGAuthService",
-            "vmdebug", "VMUpgradeHelper", "GISvc",
+            "vmci",
+            "vsock",
+            "vmhgfs",
+            "vmmemctl",
+            "vmrawdsk",
+            "vm3dmp",
+            "vm3dservice",
+            "VMTools",
+            "VGAuthService",
+            "vmdebug",
+            "VMUpgradeHelper",
+            "GISvc",
         ],
     ),
     (
         "Parallels",
         &["Parallels"],
-        &["prl_boot", "prl_fs", "prl_strg", "prl_tg", "prl_eth5", "prl_memdev", "prl_mouf", "PRLUPTIME", "Parallels Tools Service", "Parallels Coherence Service"],
+        &[
+            "prl_boot",
+            "prl_fs",
+            "prl_strg",
+            "prl_tg",
+            "prl_eth5",
+            "prl_memdev",
+            "prl_mouf",
+            "PRLUPTIME",
+            "Parallels Tools Service",
+            "Parallels Coherence Service",
+        ],
     ),
 ];
 /// Red Hat's old SCSI driver, which virt-v2v switches off too.
@@ -75,9 +96,18 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     && facts.registry().has_key(HiveName::System, &key) == Ok(true)
                 {
                     let place = system_path(&key, "Start");
-                    let what = if *service == OLD_DRIVER { "Red Hat" } else { platform };
+                    let what = if *service == OLD_DRIVER {
+                        "Red Hat"
+                    } else {
+                        platform
+                    };
                     let found = format!("{} ({what}; this machine is {here})", shown(start));
-                    if !left.finding.evidence.iter().any(|known| known.location == place) {
+                    if !left
+                        .finding
+                        .evidence
+                        .iter()
+                        .any(|known| known.location == place)
+                    {
                         left.add(true, place, found, "REG_DWORD 0x4, or no service", []);
                     }
                 }

@@ -73,7 +73,9 @@ fn judge_drivers(facts: &Facts<'_>, set: &ControlSet, driver: &mut Gathered) {
             text.found().unwrap_or_default()
         };
         // Hyper-V's adapter is a device of the bus VMBUS.
-        let is_hyper_v = text("ComponentId").to_ascii_lowercase().starts_with(r"vmbus\")
+        let is_hyper_v = text("ComponentId")
+            .to_ascii_lowercase()
+            .starts_with(r"vmbus\")
             || text("DriverDesc").contains("Hyper-V");
         let version = text("DriverVersion");
         if is_hyper_v && BROKEN.contains(&version.as_str()) {
@@ -96,7 +98,10 @@ fn judge_devices(facts: &Facts<'_>, set: &ControlSet, several: &mut Gathered) {
                 let is_network = text("ClassGUID").eq_ignore_ascii_case(CLASS);
                 if is_network {
                     let kind = device.rsplit('\\').next().unwrap_or_default();
-                    found.entry(kind.to_ascii_lowercase()).or_default().push(instance);
+                    found
+                        .entry(kind.to_ascii_lowercase())
+                        .or_default()
+                        .push(instance);
                 }
             }
         }

@@ -134,12 +134,7 @@ fn judge(facts: &Facts<'_>, set: &ControlSet) -> (Vec<Static>, Vec<Finding>) {
 }
 
 fn cure(adapter: &Static) -> Vec<Edit> {
-    let mut edits = vec![Edit::dword(
-        HiveName::System,
-        &adapter.key,
-        "EnableDHCP",
-        1,
-    )];
+    let mut edits = vec![Edit::dword(HiveName::System, &adapter.key, "EnableDHCP", 1)];
     edits.extend(ADDRESS.map(|name| Edit::DeleteValue {
         hive: HiveName::System,
         key: adapter.key.clone(),
@@ -169,7 +164,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                         _ => several.add(active, place, found, "EnableDHCP 1", []),
                     }
                 }
-                None => on_premises.add(active, place, addresses, "EnableDHCP 1, or an address of the network it is on", []),
+                None => on_premises.add(
+                    active,
+                    place,
+                    addresses,
+                    "EnableDHCP 1, or an address of the network it is on",
+                    [],
+                ),
             }
         }
     }

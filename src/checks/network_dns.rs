@@ -85,7 +85,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         findings.extend(unclear);
         for (key, servers) in found {
             let place = system_path(&key, "NameServer");
-            gathered.add(set.is_active(), place, servers, "none, or those of DHCP", []);
+            gathered.add(
+                set.is_active(),
+                place,
+                servers,
+                "none, or those of DHCP",
+                [],
+            );
         }
     }
     findings.extend(gathered.into_finding());

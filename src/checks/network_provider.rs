@@ -63,7 +63,9 @@ pub(super) const FIX: Fix = Fix {
 fn fault(facts: &Facts<'_>, set: &ControlSet, name: &str) -> Option<String> {
     let key = set.path(&format!(r"Services\{name}\NetworkProvider"));
     if facts.registry().has_key(HiveName::System, &key) == Ok(false) {
-        return Some(format!("{name}, without a key Services\\{name}\\NetworkProvider"));
+        return Some(format!(
+            "{name}, without a key Services\\{name}\\NetworkProvider"
+        ));
     }
     let path = facts
         .registry()
@@ -100,7 +102,8 @@ fn cure(facts: &Facts<'_>, set: &ControlSet, orphans: &[(String, String)]) -> Ve
         else {
             continue;
         };
-        let Some(order) = value::text(&data).filter(|_| [value::SZ, value::EXPAND_SZ].contains(&kind))
+        let Some(order) =
+            value::text(&data).filter(|_| [value::SZ, value::EXPAND_SZ].contains(&kind))
         else {
             continue;
         };
@@ -138,7 +141,13 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             // One edit for each list drops all of them.
             let edits = cure.take().unwrap_or_default();
             let active = set.is_active();
-            orphaned.add(active, place.clone(), fault.clone(), "installed providers only", edits);
+            orphaned.add(
+                active,
+                place.clone(),
+                fault.clone(),
+                "installed providers only",
+                edits,
+            );
         }
         for name in listed(&order).filter(|name| is_own(name)) {
             let has_key = set.path(&format!(r"Services\{name}\NetworkProvider"));

@@ -119,7 +119,13 @@ fn limits(facts: &Facts<'_>) -> (Vec<Limit>, Vec<Finding>) {
         }),
         Reading::Malformed(text) => {
             let expected = "no value, or REG_DWORD 0x40000";
-            unclear.push(unjudged(&UNCLEAR, place(SAFER, LEVEL), text, expected, SOURCE));
+            unclear.push(unjudged(
+                &UNCLEAR,
+                place(SAFER, LEVEL),
+                text,
+                expected,
+                SOURCE,
+            ));
         }
         _ => {}
     }
@@ -135,7 +141,13 @@ fn limits(facts: &Facts<'_>) -> (Vec<Limit>, Vec<Finding>) {
             Reading::NoValue | Reading::NoKey => "no value".to_owned(),
             Reading::Malformed(text) | Reading::Unreadable(text) => {
                 let expected = "REG_DWORD 0x0 or 0x1";
-                unclear.push(unjudged(&UNCLEAR, place(&key, MODE), text, expected, SOURCE));
+                unclear.push(unjudged(
+                    &UNCLEAR,
+                    place(&key, MODE),
+                    text,
+                    expected,
+                    SOURCE,
+                ));
                 continue;
             }
         };
@@ -191,7 +203,11 @@ fn applocker_allows_windows(facts: &Facts<'_>, rule: &str) -> bool {
         return false;
     };
     let text = text.to_lowercase();
-    let paths = [r#"path="%windir%\*""#, r#"path="*""#, r#"path="%osdrive%\*""#];
+    let paths = [
+        r#"path="%windir%\*""#,
+        r#"path="*""#,
+        r#"path="%osdrive%\*""#,
+    ];
     text.contains(r#"action="allow""#) && paths.iter().any(|path| text.contains(path))
 }
 
@@ -251,7 +267,10 @@ fn commands(text: &str) -> Vec<String> {
     let mut section = String::new();
     let mut found = Vec::new();
     for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             section = name.trim().to_ascii_lowercase();
             continue;
         }
@@ -321,7 +340,9 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         .extend(limits.into_iter().map(|limit| limit.cure));
     let volume = facts.installation.volume.as_ref();
     // AppLocker's folder holds no scripts.
-    let folders = FOLDERS.iter().filter(|folder| limits_found || **folder != APPLOCKER_FOLDER);
+    let folders = FOLDERS
+        .iter()
+        .filter(|folder| limits_found || **folder != APPLOCKER_FOLDER);
     for folder in folders {
         let path = format!("{}/System32/{folder}", facts.installation.directory);
         if holds_a_file(volume, &path)?
@@ -367,7 +388,10 @@ mod tests {
         let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(commands(&text_of(&wide)), ["a.cmd", "d.ps1"]);
         assert_eq!(commands(&text_of(&wide[2..])), ["a.cmd", "d.ps1"]);
-        assert_eq!(commands(&text_of(b"[Startup]\n0CmdLine=a\x1b[2J")), ["a\\u{1b}[2J"]);
+        assert_eq!(
+            commands(&text_of(b"[Startup]\n0CmdLine=a\x1b[2J")),
+            ["a\\u{1b}[2J"]
+        );
         assert!(commands(&text_of(&[0xff, 0xfe, 0x41])).is_empty());
         assert!(commands("").is_empty());
     }

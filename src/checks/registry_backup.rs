@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn times_are_dates_or_said_to_be_none() {
-        assert_eq!(written(133_601_596_135_897_932), "2024-05-14T09:26:53Z");
+        assert_eq!(written(133_601_596_135_897_932), "2024-05-14T11:26:53Z");
         assert_eq!(written(0), "1601-01-01T00:00:00Z");
         assert_eq!(written(u64::MAX), "at no known time");
     }

@@ -84,7 +84,10 @@ fn judge(facts: &Facts<'_>, set: &ControlSet) -> Judged {
     // Where SOFTWARE does not tell what the variable stands for, the texts alone are compared.
     let expanded = |path: &str| {
         let expanded = facts.installation.expand_system_root(path);
-        expanded.unwrap_or_else(|| path.to_owned()).trim().to_lowercase()
+        expanded
+            .unwrap_or_else(|| path.to_owned())
+            .trim()
+            .to_lowercase()
     };
     if expanded(&host) == expanded(&found) {
         return Judged::Healthy;
@@ -101,7 +104,10 @@ fn judge(facts: &Facts<'_>, set: &ControlSet) -> Judged {
             && same("Group", GROUP)
     };
     let known = HOSTS.iter().any(|known| expanded(known) == expanded(&host));
-    let protected = |path: &str| path.split_whitespace().any(|part| part.eq_ignore_ascii_case("-p"));
+    let protected = |path: &str| {
+        path.split_whitespace()
+            .any(|part| part.eq_ignore_ascii_case("-p"))
+    };
     match stock(&rpc) && stock(&mapper) && known && protected(&host) == protected(&found) {
         true => Judged::Different(mapper, found, host),
         false => Judged::Unclear(mapper, found, host),

@@ -14,9 +14,8 @@ const KEY: &str = r"Control\Session Manager\Environment";
 const NAMES: [&str; 2] = ["TEMP", "TMP"];
 const FOLDER: &str = r"%SystemRoot%\TEMP";
 
-const SOURCE: &[&str] = &[
-    "https://learn.microsoft.com/azure/virtual-machines/windows/prepare-for-upload-vhd-image",
-];
+const SOURCE: &[&str] =
+    &["https://learn.microsoft.com/azure/virtual-machines/windows/prepare-for-upload-vhd-image"];
 
 const MOVED: Problem = Problem {
     id: "temp-folder.moved",
@@ -85,9 +84,9 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     let mut proposal = Proposal::default();
     for set in facts.sets() {
         let key = set.path(KEY);
-        proposal.edits.extend(NAMES.map(|name| {
-            Edit::text(HiveName::System, &key, name, value::EXPAND_SZ, FOLDER)
-        }));
+        proposal.edits.extend(
+            NAMES.map(|name| Edit::text(HiveName::System, &key, name, value::EXPAND_SZ, FOLDER)),
+        );
     }
     Ok(proposal)
 }

@@ -199,7 +199,10 @@ impl Installation {
 
 fn is_drive(text: &str) -> bool {
     let mut letters = text.chars();
-    letters.next().is_some_and(|letter| letter.is_ascii_alphabetic()) && letters.as_str() == ":"
+    letters
+        .next()
+        .is_some_and(|letter| letter.is_ascii_alphabetic())
+        && letters.as_str() == ":"
 }
 
 fn is_system_root(variable: &str) -> bool {
@@ -239,7 +242,10 @@ fn full_path(text: &str, directory: &str, root: Option<&str>) -> Option<String> 
                         below_drive(rest, directory, root)
                     }
                     // Which letter this volume has is not known, but which folder is Windows.
-                    None => format!(r"{directory}\{}", behind(rest, directory)?.strip_prefix('\\')?),
+                    None => format!(
+                        r"{directory}\{}",
+                        behind(rest, directory)?.strip_prefix('\\')?
+                    ),
                 }
             }
         },
@@ -264,18 +270,27 @@ fn below_drive(rest: &str, directory: &str, root: &str) -> String {
 /// The programs that a command line may mean: what is in quotes, or what stands before any of its spaces.
 fn readings(command: &str) -> Vec<&str> {
     if let Some(quoted) = command.strip_prefix('"') {
-        let program = quoted.split_once('"').map_or(quoted, |(program, _)| program);
+        let program = quoted
+            .split_once('"')
+            .map_or(quoted, |(program, _)| program);
         return vec![program.trim()];
     }
-    let mut readings: Vec<&str> = command
-        .match_indices([' ', '\t'])
-        .filter_map(|(at, _)| command.get(..at))
-        .map(str::trim_end)
-        .take(MOST_SPLITS)
-        .collect();
-    readings.push(command);
-    readings.dedup();
-    readings.retain(|reading| !reading.is_empty());
+    let mut readings = Vec::new();
+    let mut end = 0_usize;
+    for word in command.split([' ', '\t']).take(MOST_SPLITS) {
+        // A name holds none of these, and the name of a folder does not end in a space: here arguments begin.
+        let is_argument =
+            word.starts_with(['\\', '/']) || word.contains(['"', '<', '>', '|', '*', '?', ':']);
+        if !readings.is_empty() && is_argument {
+            break;
+        }
+        end = end.saturating_add(word.len());
+        let reading = command.get(..end).unwrap_or(command);
+        if !word.is_empty() {
+            readings.push(reading);
+        }
+        end = end.saturating_add(1);
+    }
     readings
 }
 
@@ -308,9 +323,16 @@ mod tests {
             r"%SystemDrive%\Windows\System32\a.exe",
             r" C:/Windows//System32/a.exe ",
         ] {
-            assert_eq!(known(text).as_deref(), Some("Windows/System32/a.exe"), "{text}");
+            assert_eq!(
+                known(text).as_deref(),
+                Some("Windows/System32/a.exe"),
+                "{text}"
+            );
         }
-        assert_eq!(known(r"C:\Program Files\a b.exe").unwrap(), "Program Files/a b.exe");
+        assert_eq!(
+            known(r"C:\Program Files\a b.exe").unwrap(),
+            "Program Files/a b.exe"
+        );
         assert_eq!(known(r"C:\Windows2\a").unwrap(), "Windows2/a");
     }
 
@@ -354,9 +376,16 @@ mod tests {
         assert_eq!(readings(r#""C:\a b\c.exe" -x"#), [r"C:\a b\c.exe"]);
         assert_eq!(readings("a.exe -k b"), ["a.exe", "a.exe -k", "a.exe -k b"]);
         assert_eq!(readings("a  b"), ["a", "a  b"]);
+        assert_eq!(readings("a.exe b /c d"), ["a.exe", "a.exe b"]);
+        assert_eq!(readings(r"a.exe C:\b"), ["a.exe"]);
+        assert_eq!(readings("autochk *"), ["autochk"]);
+        assert_eq!(readings(r"C:\a b\c.exe"), [r"C:\a", r"C:\a b\c.exe"]);
         assert_eq!(readings(""), Vec::<&str>::new());
         assert_eq!(with_ending("autochk"), ["autochk", "autochk.exe"]);
-        assert_eq!(with_ending(r"C:\x.y\autochk"), [r"C:\x.y\autochk", r"C:\x.y\autochk.exe"]);
+        assert_eq!(
+            with_ending(r"C:\x.y\autochk"),
+            [r"C:\x.y\autochk", r"C:\x.y\autochk.exe"]
+        );
         assert_eq!(with_ending("a.exe"), ["a.exe"]);
     }
 }

@@ -20,6 +20,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod bench;
 pub mod foreign;
 
 use std::ffi::OsStr;

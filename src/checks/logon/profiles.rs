@@ -123,9 +123,7 @@ fn swap(facts: &Facts<'_>, user: &str, backup: &str) -> Option<Vec<Edit>> {
     let primary = format!(r"{LIST}\{user}");
     let state = facts.software_dword(backup, "State").found().unwrap_or(0);
     let move_key = |from: &str, to: &str| {
-        let mut edits = facts
-            .registry()
-            .copy_of_key(HiveName::Software, from, to)?;
+        let mut edits = facts.registry().copy_of_key(HiveName::Software, from, to)?;
         edits.push(Edit::DeleteKey {
             hive: HiveName::Software,
             key: from.to_owned(),

@@ -29,7 +29,7 @@ pub(super) const CSRSS_UNCLEAR: Problem = Problem {
     title: "The command line of the Windows subsystem is no text",
     severity: Severity::Broken,
     stage: Stage::Start,
-    trigger: "SubSystems\\Windows has another type than REG_EXPAND_SZ and REG_SZ, or cannot be read.",
+    trigger: "SubSystems\\Windows has another type than REG_EXPAND_SZ and REG_SZ, or is no text.",
     cause: "Windows stops at boot (0xC000021A). coldfix does not overwrite what it cannot read; set the value by hand, as on a machine of the same build.",
     fixes: &[],
 };
@@ -128,16 +128,12 @@ fn judge_subsystem(
     let key = set.path(SUBSYSTEMS);
     let place = system_path(&key, SUBSYSTEM);
     let active = set.is_active();
-    match facts.registry().raw(HiveName::System, &key, SUBSYSTEM) {
-        Reading::Unreadable(why) => no_text.add(active, place.clone(), why, EXPECTED, []),
-        Reading::Found((kind, data)) => {
-            let is_text = [value::SZ, value::EXPAND_SZ].contains(&kind);
-            if !is_text || value::text(&data).is_none() {
-                let found = value::describe(kind, &data);
-                no_text.add(active, place.clone(), found, EXPECTED, []);
-            }
+    if let Reading::Found((kind, data)) = facts.registry().raw(HiveName::System, &key, SUBSYSTEM) {
+        let is_text = [value::SZ, value::EXPAND_SZ].contains(&kind);
+        if !is_text || value::text(&data).is_none() {
+            let found = value::describe(kind, &data);
+            no_text.add(active, place.clone(), found, EXPECTED, []);
         }
-        _ => {}
     }
     if let Some(fault) = subsystem_fault(facts, &key) {
         csrss.add(active, place, fault, EXPECTED, donor(facts, set, &key));
@@ -207,7 +203,9 @@ fn judge_boot(
         Reading::NoValue => Vec::new(),
         Reading::Malformed(text) => {
             let expected = "REG_MULTI_SZ autocheck autochk *";
-            found.unclear.push(unjudged(&UNCLEAR, place, text, expected, SOURCE));
+            found
+                .unclear
+                .push(unjudged(&UNCLEAR, place, text, expected, SOURCE));
             return;
         }
         Reading::NoKey | Reading::Unreadable(_) => return,
@@ -245,7 +243,9 @@ fn judge_setup(facts: &Facts<'_>, set: &ControlSet, setup: &mut Gathered, found:
         Reading::Found(entries) => entries,
         Reading::Malformed(text) => {
             let expected = "no entry";
-            found.unclear.push(unjudged(&UNCLEAR, place, text, expected, SOURCE));
+            found
+                .unclear
+                .push(unjudged(&UNCLEAR, place, text, expected, SOURCE));
             return;
         }
         _ => return,

@@ -36,7 +36,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Found {
     let mut dangling = Gathered::new(&DANGLING, SOURCE);
     let mut running = Gathered::new(&RUNNING, SOURCE);
     let kind = match facts.system_dword(KEY, TYPE) {
-        Reading::Found(0) | Reading::NoValue | Reading::NoKey | Reading::Unreadable(_) => return found,
+        Reading::Found(0) | Reading::NoValue | Reading::NoKey | Reading::Unreadable(_) => {
+            return found;
+        }
         Reading::Malformed(text) => {
             let place = system_path(KEY, TYPE);
             let finding = unjudged(&UNCLEAR, place, text, "REG_DWORD 0x0", SOURCE);
@@ -63,7 +65,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Found {
             .program_presence(&command, &search_path(facts)),
     };
     let says = format!(
-        "SetupType {}, CmdLine {:?}: {}",
+        "SetupType {}, CmdLine \"{}\": {}",
         shown(kind),
         value::printable(&command),
         program.describe()

@@ -114,10 +114,7 @@ fn judge_list(
 ) {
     let place = format!(r"{}\{}", HiveName::Software.full_path(KEY), wanted.value);
     let expected = wanted.entry.as_deref().unwrap_or(wanted.program);
-    let text = match facts
-        .registry()
-        .text(HiveName::Software, KEY, wanted.value)
-    {
+    let text = match facts.registry().text(HiveName::Software, KEY, wanted.value) {
         Reading::Found(text) => text,
         Reading::NoValue => String::new(),
         Reading::Malformed(text) => {
@@ -129,7 +126,11 @@ fn judge_list(
     };
     let path = search_path(facts);
     let look = |entry: &str| facts.installation.program_presence(entry, &path);
-    let entries = || text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let entries = || {
+        text.split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+    };
     let (gone, mut kept): (Vec<&str>, Vec<&str>) =
         entries().partition(|entry| look(entry) == Presence::Missing);
     let has_own = kept.iter().any(|entry| starts(entry, wanted.program));
@@ -152,13 +153,12 @@ fn judge_list(
     if wanted.ends_with_comma {
         list.push(',');
     }
-    let cure = can_cure.then(|| {
-        Edit::text(HiveName::Software, KEY, wanted.value, value::SZ, &list)
-    });
+    let cure =
+        can_cure.then(|| Edit::text(HiveName::Software, KEY, wanted.value, value::SZ, &list));
 
     let says = match text.is_empty() {
         true => "no value, or an empty one".to_owned(),
-        false => format!("{:?}", value::printable(&text)),
+        false => format!("\"{}\"", value::printable(&text)),
     };
     if !gone.is_empty() {
         let says = format!("{says}: {} is not there", gone.join(", "));
