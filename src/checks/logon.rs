@@ -24,7 +24,7 @@ const SOURCE: &[&str] = &["Azure/repair-script-library win-fix-logon-subsystem"]
 pub(super) const CHECK: Check = Check {
     id: "logon",
     title: "What leads to a user's session is in place",
-    looks_at: "SubSystems\\Windows, BootExecute and SetupExecute of the Session Manager, SetupType and CmdLine of Setup, Userinit and Shell of Winlogon, the list of profiles, and whether the programs they name are on the volume.",
+    looks_at: "SubSystems\\Windows, BootExecute, SetupExecute and ExcludeFromKnownDlls of the Session Manager, SetupType and CmdLine of Setup, Userinit and Shell of Winlogon, the list of profiles, and whether the programs they name are on the volume.",
     healthy: "csrss.exe, autocheck autochk *, no SetupExecute, SetupType 0, userinit.exe, explorer.exe, one key for each user's profile. A program that cannot be looked up (another drive, the network, hives without the rest of Windows) is not missing.",
     problems: &[
         &session_manager::CSRSS,
@@ -33,6 +33,7 @@ pub(super) const CHECK: Check = Check {
         &session_manager::NO_AUTOCHECK,
         &session_manager::NO_AUTOCHK,
         &session_manager::SETUP_EXECUTE,
+        &session_manager::EXCLUDED,
         &setup_mode::DANGLING,
         &setup_mode::RUNNING,
         &winlogon::MISSING_KEY,
@@ -60,6 +61,9 @@ pub(super) const FIX: Fix = Fix {
     source: SOURCE,
     edits,
 };
+
+/// How many commands of one list are judged: ours; stock lists have one. A longer list is left alone.
+const MOST_COMMANDS: usize = 32;
 
 /// What one part finds: gathered findings, and others.
 #[derive(Default)]

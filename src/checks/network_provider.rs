@@ -80,10 +80,14 @@ fn is_own(name: &str) -> bool {
     OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
+/// How many names of a list are judged: ours; stock lists have four.
+const MOST_NAMES: usize = 256;
+
 /// The names in a list; a service's name holds no backslash, so that none leads to another key.
 fn listed(order: &str) -> impl Iterator<Item = &str> {
     let names = order.split(',').map(str::trim);
-    names.filter(|name| !name.is_empty() && !name.contains('\\'))
+    let names = names.filter(|name| !name.is_empty() && !name.contains('\\'));
+    names.take(MOST_NAMES)
 }
 
 /// The orphans of a control set, and the edits that drop them.

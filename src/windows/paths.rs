@@ -22,10 +22,10 @@ const IN_EVERY_WINDOWS: &str = "ntdll.dll";
 
 /// How many ways of splitting an unquoted command into program and arguments are tried: ours, far above what
 /// any stock command needs.
-const MOST_SPLITS: usize = 16;
+const MOST_SPLITS: usize = 8;
 
-/// How many folders of `Path` are searched: ours; Windows cuts the variable at 2047 characters.
-const MOST_FOLDERS: usize = 256;
+/// How many folders of `Path` are searched: ours. Where there are more, nothing is said to be missing.
+const MOST_FOLDERS: usize = 64;
 
 /// Whether a program is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,11 @@ impl Installation {
             };
         }
         let mut unknown = None;
+        if path.split(';').nth(MOST_FOLDERS).is_some() {
+            unknown = Some(Presence::Unknown(
+                "Path has more folders than are searched".to_owned(),
+            ));
+        }
         let own = [
             Some(format!("{}/System32", self.directory)),
             Some(self.directory.clone()),

@@ -4,6 +4,8 @@
 //! Windows renames the key of a profile that it could not load to `<SID>.bak` and makes a new one; from then on
 //! the user gets a temporary profile, or none.
 
+use std::collections::HashSet;
+
 use crate::edit::{Edit, HiveName};
 use crate::volume::EntryKind;
 use crate::windows::Reading;
@@ -64,7 +66,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Found {
     let mut temporary = Gathered::new(&TEMPORARY, SOURCE);
     let mut temporary_left = Gathered::new(&TEMPORARY_LEFT, SOURCE);
     let names = facts.registry().subkey_names(HiveName::Software, LIST);
-    let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    let known: HashSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let has = |wanted: &str| known.contains(&wanted.to_ascii_lowercase());
     for name in &names {
         let key = format!(r"{LIST}\{name}");
         if let Some(user) = without_ending(name, BACKUP) {

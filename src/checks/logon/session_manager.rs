@@ -5,7 +5,7 @@ use crate::edit::{Edit, HexBytes, HiveName};
 use crate::windows::{ControlSet, Presence, Reading, value};
 
 use super::super::{Facts, Gathered, Problem, Severity, Stage, system_path, unjudged};
-use super::{FIX, Found, SOURCE, UNCLEAR};
+use super::{FIX, Found, MOST_COMMANDS, SOURCE, UNCLEAR};
 
 const KEY: &str = r"Control\Session Manager";
 const SUBSYSTEMS: &str = r"Control\Session Manager\SubSystems";
@@ -74,6 +74,16 @@ pub(super) const SETUP_EXECUTE: Problem = Problem {
     fixes: &[FIX.name],
 };
 
+pub(super) const EXCLUDED: Problem = Problem {
+    id: "logon.known-dlls",
+    title: "Libraries of Windows are taken from other folders",
+    severity: Severity::Notice,
+    stage: Stage::Start,
+    trigger: "ExcludeFromKnownDlls names a library.",
+    cause: "Each program then looks for the library in its own folder first. Stock lists are empty; a wrong library of this name keeps programs from starting.",
+    fixes: &[],
+};
+
 pub(super) fn judge(facts: &Facts<'_>) -> Found {
     let mut found = Found::default();
     let mut csrss = Gathered::new(&CSRSS, SOURCE);
@@ -81,11 +91,13 @@ pub(super) fn judge(facts: &Facts<'_>) -> Found {
     let mut boot = Gathered::new(&BOOT_EXECUTE, SOURCE);
     let mut unchecked = Gathered::new(&NO_AUTOCHECK, SOURCE);
     let mut setup = Gathered::new(&SETUP_EXECUTE, SOURCE);
+    let mut excluded = Gathered::new(&EXCLUDED, SOURCE);
     let autochk = facts.installation.file_presence("autochk.exe");
     for set in facts.sets() {
         judge_subsystem(facts, set, &mut csrss, &mut no_text);
         judge_boot(facts, set, &autochk, &mut boot, &mut unchecked, &mut found);
         judge_setup(facts, set, &mut setup, &mut found);
+        judge_known(facts, set, &mut excluded);
     }
     let mut missing = Gathered::new(&NO_AUTOCHK, SOURCE);
     if autochk == Presence::Missing {
@@ -95,7 +107,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Found {
             evidence.kind = super::super::EvidenceKind::File;
         }
     }
-    let all = [csrss, no_text, boot, unchecked, missing, setup];
+    let all = [csrss, no_text, boot, unchecked, missing, setup, excluded];
     found.gathered.extend(all);
     found
 }
@@ -199,7 +211,7 @@ fn judge_boot(
     let key = set.path(KEY);
     let place = system_path(&key, NAME);
     let entries = match facts.registry().multi_text(HiveName::System, &key, NAME) {
-        Reading::Found(entries) => entries,
+        Reading::Found(entries) if entries.len() <= MOST_COMMANDS => entries,
         Reading::NoValue => Vec::new(),
         Reading::Malformed(text) => {
             let expected = "REG_MULTI_SZ autocheck autochk *";
@@ -208,7 +220,7 @@ fn judge_boot(
                 .push(unjudged(&UNCLEAR, place, text, expected, SOURCE));
             return;
         }
-        Reading::NoKey | Reading::Unreadable(_) => return,
+        Reading::Found(_) | Reading::NoKey | Reading::Unreadable(_) => return,
     };
     let (dangling, mut kept): (Vec<String>, Vec<String>) = entries
         .into_iter()
@@ -240,7 +252,7 @@ fn judge_setup(facts: &Facts<'_>, set: &ControlSet, setup: &mut Gathered, found:
     let key = set.path(KEY);
     let place = system_path(&key, NAME);
     let entries = match facts.registry().multi_text(HiveName::System, &key, NAME) {
-        Reading::Found(entries) => entries,
+        Reading::Found(entries) if entries.len() <= MOST_COMMANDS => entries,
         Reading::Malformed(text) => {
             let expected = "no entry";
             found
@@ -266,4 +278,22 @@ fn judge_setup(facts: &Facts<'_>, set: &ControlSet, setup: &mut Gathered, found:
     };
     let missing = format!("{}: no such program", dangling.join("; "));
     setup.add(set.is_active(), place, missing, "no entry", [cure]);
+}
+
+fn judge_known(facts: &Facts<'_>, set: &ControlSet, excluded: &mut Gathered) {
+    const NAME: &str = "ExcludeFromKnownDlls";
+    let key = set.path(KEY);
+    let raw = facts.registry().raw(HiveName::System, &key, NAME);
+    let names = facts
+        .registry()
+        .multi_text(HiveName::System, &key, NAME)
+        .found()
+        .unwrap_or_default();
+    if let Reading::Found((kind, data)) = raw
+        && names.iter().any(|name| !name.trim().is_empty())
+    {
+        let place = system_path(&key, NAME);
+        let shown = value::describe(kind, &data);
+        excluded.add(set.is_active(), place, shown, "no name", []);
+    }
 }
