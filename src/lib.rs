@@ -14,7 +14,7 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive`, `security`, `bcd` and `firewall` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! `hive`, `security`, `bcd`, `firewall`, `certificate` and `evtx` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
@@ -35,6 +35,10 @@ pub mod security;
 pub mod bcd;
 
 pub mod firewall;
+
+pub mod certificate;
+
+pub mod evtx;
 
 pub mod edit;
 

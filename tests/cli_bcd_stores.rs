@@ -18,14 +18,15 @@ mod writer;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use bcd_support::{
-    ESP_STORE, LOADER, MANAGER, MIB, START, changed, coldfix, dump, ends, extract, five, json,
-    mcopy, tools,
-};
+use bcd_support::{coldfix, json, mcopy};
 use coldfix::bcd::change::set_element;
 use coldfix::bcd::format::{BOOTMGR, element};
 use coldfix::bcd::{Store, Value};
 use coldfix::hive::Hive;
+use support::boot_store::{ESP_STORE, LOADER, MANAGER, START, changed, dump, extract, five, tools};
+use support::ends;
+
+const MIB: u64 = 1 << 20;
 
 fn write_at(disk: &Path, offset: u64, bytes: &[u8]) {
     let mut file = std::fs::OpenOptions::new().write(true).open(disk).unwrap();

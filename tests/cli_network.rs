@@ -331,7 +331,7 @@ fn copies_of_a_damaged_registry_are_found() {
         .map(|evidence| evidence["found"].as_str().unwrap())
         .collect();
     assert!(
-        said[0].ends_with("written 2024-05-14T11:26:53Z"),
+        said[0].ends_with("written 2024-05-14T11:26:53.5897932Z"),
         "{said:?}"
     );
     assert!(said[1].starts_with(&software.len().to_string()), "{said:?}");

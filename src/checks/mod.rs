@@ -15,15 +15,20 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
+use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select};
 
 mod boot;
 mod clock;
 mod cloud;
 mod control_set;
 mod crash_dump;
+mod edition;
+mod events;
+mod firewall;
+mod firewall_service;
 mod group_policy;
 mod hive_state;
+mod ipsec;
 mod logon;
 mod machine_keys;
 mod migration;
@@ -31,12 +36,14 @@ mod network_adapters;
 mod network_dhcp;
 mod network_dns;
 mod network_mtu;
+mod network_profile;
 mod network_provider;
 mod network_proxy;
 mod nla;
 mod policy_block;
 mod port_holder;
 mod preset;
+mod rdp_certificate;
 mod rdp_enable;
 mod rdp_listener;
 mod rdp_port;
@@ -45,9 +52,12 @@ mod rpc_host;
 mod services;
 mod temp_folder;
 mod tls;
+mod updates;
 mod volume_state;
 
+pub use events::TimelineEvent;
 pub use preset::{PRESETS, Preset};
+pub use updates::refuses_duplicate_sid;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
@@ -235,8 +245,12 @@ pub struct Facts<'a> {
     pub build: Option<u32>,
     /// What time it is; certificates expire.
     pub now: Timestamp,
-    /// What is in the MachineKeys folder, once asked for; it can be large.
+    /// The files in the MachineKeys folder, once asked for; there can be many.
+    key_files: OnceCell<Result<Option<KeyFiles>>>,
+    /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// The event logs, once asked for; they can be large.
+    events: OnceCell<EventLogs>,
 }
 
 impl<'a> Facts<'a> {
@@ -248,12 +262,35 @@ impl<'a> Facts<'a> {
             select: installation.select()?,
             build: installation.build_number(),
             now,
+            key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
+            events: OnceCell::new(),
         })
+    }
+
+    /// The events that tell of Remote Desktop.
+    fn events(&self) -> &EventLogs {
+        self.events.get_or_init(|| events::read(self.installation))
     }
 
     fn registry(&self) -> &Registry {
         &self.installation.registry
+    }
+
+    /// The files in MachineKeys, listed once; `None` when there is no such folder. An error is asked for again,
+    /// because it is given away.
+    fn key_files(&self) -> Result<Option<&KeyFiles>> {
+        let list = || self.installation.key_files();
+        match self.key_files.get_or_init(list) {
+            Ok(files) => Ok(files.as_ref()),
+            Err(_) => match list() {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::refused(
+                    "the MachineKeys folder changed while it was being read",
+                    "make sure that nothing else writes to the target, then try again",
+                )),
+            },
+        }
     }
 
     /// The control sets to judge and to repair.
@@ -327,10 +364,13 @@ pub const CHECKS: &[&Check] = &[
     &hive_state::CHECK,
     &registry_backup::CHECK,
     &control_set::CHECK,
+    &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
     &rdp_port::CHECK,
+    &firewall::CHECK,
+    &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
@@ -349,8 +389,12 @@ pub const CHECKS: &[&Check] = &[
     &clock::CHECK,
     &temp_folder::CHECK,
     &machine_keys::CHECK,
+    &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
+    &firewall_service::CHECK,
+    &updates::CHECK,
+    &events::CHECK,
 ];
 
 /// Every fix.
@@ -358,6 +402,11 @@ pub const FIXES: &[&Fix] = &[
     &tls::FIX,
     &nla::FIX,
     &rdp_port::FIX,
+    &firewall::FIX,
+    &firewall::OFF,
+    &firewall::ON,
+    &ipsec::FIX,
+    &network_profile::FIX,
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
@@ -374,7 +423,9 @@ pub const FIXES: &[&Fix] = &[
     &clock::FIX,
     &temp_folder::FIX,
     &machine_keys::FIX,
+    &rdp_certificate::FIX,
     &crash_dump::FIX,
+    &firewall_service::FIX,
     &group_policy::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
@@ -405,8 +456,14 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
+    events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
+}
+
+/// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.
+pub fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
+    events::timeline(facts, findings)
 }
 
 /// The fix that `NAME[=VALUE]` names, and its value.

@@ -104,16 +104,6 @@ const ENCRYPTION: Problem = Problem {
     fixes: &[],
 };
 
-const PINNED_CERTIFICATE: Problem = Problem {
-    id: "rdp-listener.pinned-certificate",
-    title: "The listener uses a pinned certificate",
-    severity: Severity::Notice,
-    stage: Stage::Handshake,
-    trigger: "SSLCertificateSHA1Hash is there.",
-    cause: "Somebody chose a certificate for Remote Desktop. If it is gone, expired or its key cannot be read, connections fail; Windows itself never writes this value.",
-    fixes: &[],
-};
-
 const THIRD_PARTY: Problem = Problem {
     id: "rdp-listener.third-party",
     title: "Another product handles the listener",
@@ -130,13 +120,12 @@ pub(super) const CHECK: Check = Check {
     id: "rdp-listener",
     title: "The listener RDP-Tcp is on and its settings are valid",
     looks_at: "The key WinStations\\RDP-Tcp: fEnableWinStation, fLogonDisabled, SecurityLayer, MinEncryptionLevel, LanAdapter, SSLCertificateSHA1Hash and the protocol driver.",
-    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, LanAdapter 0, no pinned certificate. Absent values are the defaults of Windows.",
+    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, LanAdapter 0. Absent values are the defaults of Windows.",
     problems: &[
         &MISSING,
         &INVALID,
         &ADAPTER,
         &ENCRYPTION,
-        &PINNED_CERTIFICATE,
         &THIRD_PARTY,
         &UNCLEAR,
     ],
@@ -158,7 +147,6 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut missing = Gathered::new(&MISSING, SOURCE);
     let mut invalid = Gathered::new(&INVALID, SOURCE);
     let mut bound = Gathered::new(&ADAPTER, SOURCE);
-    let mut pinned = Gathered::new(&PINNED_CERTIFICATE, SOURCE);
     let mut foreign = Gathered::new(
         &THIRD_PARTY,
         &["https://github.com/aliyun/alibabacloud-ecs-troubleshoot-skills"],
@@ -226,26 +214,12 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 [],
             );
         }
-        look_at_certificate(facts, set, &key, &mut pinned);
         look_at_protocol(facts, set, &key, &mut foreign);
     }
-    for gathered in [missing, invalid, bound, weak, pinned, foreign] {
+    for gathered in [missing, invalid, bound, weak, foreign] {
         findings.extend(gathered.into_finding());
     }
     findings
-}
-
-fn look_at_certificate(facts: &Facts<'_>, set: &ControlSet, key: &str, pinned: &mut Gathered) {
-    const PIN: &str = "SSLCertificateSHA1Hash";
-    if let Reading::Found((kind, data)) = facts.registry().raw(HiveName::System, key, PIN) {
-        pinned.add(
-            set.is_active(),
-            system_path(key, PIN),
-            crate::windows::value::describe(kind, &data),
-            "no value, or the SHA-1 of a certificate in the machine's store",
-            [],
-        );
-    }
 }
 
 fn look_at_protocol(facts: &Facts<'_>, set: &ControlSet, key: &str, foreign: &mut Gathered) {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The copies of the registry that Windows may have kept, when the registry itself is damaged.
 
-use jiff::Timestamp;
-
 use crate::edit::{Edit, HiveName, windows_path};
 use crate::error::Result;
 use crate::volume::EntryKind;
-use crate::windows::HiveFile;
+use crate::windows::{HiveFile, from_filetime};
 
 use super::{
     Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
@@ -114,7 +112,8 @@ fn copy(facts: &Facts<'_>, config: &str, name: HiveName) -> Copy {
     }
     match HiveFile::open(volume, &path) {
         Ok(Some(file)) => {
-            let when = written(file.hive.base_block().last_written);
+            let when = from_filetime(file.hive.base_block().last_written)
+                .map_or_else(|| "at no known time".to_owned(), |time| time.to_string());
             match file.faults().iter().find(|fault| fault.fatal) {
                 Some(fault) => unusable(format!("damaged: {fault}; written {when}")),
                 None => Copy {
@@ -126,17 +125,6 @@ fn copy(facts: &Facts<'_>, config: &str, name: HiveName) -> Copy {
         Ok(None) => unusable("no such file".to_owned()),
         Err(error) => unusable(error.to_string()),
     }
-}
-
-/// A FILETIME as a date, where it is one.
-fn written(filetime: u64) -> String {
-    /// From 1601 to 1970, in seconds.
-    const BEFORE_1970: i64 = 11_644_473_600;
-    let seconds = i64::try_from(filetime / 10_000_000).ok();
-    seconds
-        .and_then(|seconds| seconds.checked_sub(BEFORE_1970))
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .map_or_else(|| "at no known time".to_owned(), |time| time.to_string())
 }
 
 /// The transaction logs of the registry, in one line: a start that ends with 0x800719e4 says that they are full.
@@ -182,16 +170,4 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         }
     }
     Ok(proposal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::written;
-
-    #[test]
-    fn times_are_dates_or_said_to_be_none() {
-        assert_eq!(written(133_601_596_135_897_932), "2024-05-14T11:26:53Z");
-        assert_eq!(written(0), "1601-01-01T00:00:00Z");
-        assert_eq!(written(u64::MAX), "at no known time");
-    }
 }

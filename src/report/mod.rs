@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::checks::{Finding, Severity};
+use crate::checks::{Finding, Severity, TimelineEvent};
 use crate::error::{Error, Kind};
 use crate::partition::Table;
 use crate::plan::Step;
@@ -42,6 +42,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// What the event logs tell of Remote Desktop, newest first; at most 200 events.
+    pub events: Vec<TimelineEvent>,
     /// What was done, or with `--dry-run` would be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationReport>,
@@ -169,8 +171,8 @@ pub struct OperationReport {
 /// One edit.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
-    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-security`, `rename`, `set-element`,
-    /// `delete-element`, `create-object`, `delete-object`.
+    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-key-security`, `set-security`, `rename`,
+    /// `set-element`, `delete-element`, `create-object`, `delete-object`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -192,6 +194,7 @@ impl EditReport {
                 Edit::DeleteKey { .. } => "delete-key",
                 Edit::SetValue { .. } => "set-value",
                 Edit::DeleteValue { .. } => "delete-value",
+                Edit::SetKeySecurity { .. } => "set-key-security",
                 Edit::SetSecurity { .. } => "set-security",
                 Edit::Rename { .. } => "rename",
                 Edit::Boot(BootEdit { ref change, .. }) => match change {
@@ -249,6 +252,7 @@ impl Report {
             installations: Vec::new(),
             verdict: Verdict::Healthy,
             findings: Vec::new(),
+            events: Vec::new(),
             operation: None,
             error: None,
             notes: target.notes.clone(),
@@ -272,6 +276,7 @@ impl Report {
             installations: Vec::new(),
             verdict: Verdict::Error,
             findings: Vec::new(),
+            events: Vec::new(),
             operation: None,
             error: Some(ErrorReport::new(error)),
             notes: Vec::new(),

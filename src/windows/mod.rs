@@ -2,10 +2,15 @@
 //! A Windows installation on a volume: where it is, its hives, its control sets, its build, what starts it.
 
 pub mod boot;
+pub mod certificates;
 mod control_set;
+mod events;
+pub mod firewall;
 mod folders;
 mod hive_file;
 mod installation;
+pub mod key_files;
+mod last_run;
 mod names;
 mod paths;
 mod reg_export;
@@ -15,8 +20,11 @@ pub mod value;
 
 pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
+pub use events::{EventLogs, LogExtent, LogState, LoggedEvent};
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
+pub use key_files::{KeyFile, KeyFiles};
+pub use last_run::from_filetime;
 pub use paths::Presence;
 pub use reg_export::{Export, export};
 pub use reg_file::{RegAction, RegFile, SkippedLine};

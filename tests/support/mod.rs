@@ -21,7 +21,9 @@
 )]
 
 pub mod bench;
+pub mod boot_store;
 pub mod foreign;
+pub mod keys;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -258,7 +260,8 @@ pub fn fixtures(names: &[&str]) -> Option<PathBuf> {
     let disks = names.iter().any(|name| !name.starts_with("folder/"));
     if disks {
         for tool in [
-            "mkntfs", "ntfs-3g", "sgdisk", "fdisk", "mkfs.fat", "mmd", "mcopy", "qemu-img",
+            "mkntfs", "openssl", "ntfs-3g", "sgdisk", "fdisk", "mkfs.fat", "mmd", "mcopy",
+            "qemu-img",
         ] {
             if !require(tool) {
                 return None;
@@ -293,6 +296,15 @@ pub fn fixture(name: &str, folder: &Path) -> Option<PathBuf> {
     let target = folder.join(made.file_name().expect("a fixture has a name"));
     copy(&made, &target);
     Some(target)
+}
+
+/// The broken server that ships with the repository, unpacked into `folder`, to be changed at will.
+pub fn shipped_disk(folder: &Path) -> PathBuf {
+    let packed = root().join("fixtures/broken-server.vhdx.gz");
+    let target = folder.join("broken-server.vhdx");
+    let unpacked = run(program("gzip").arg("-dc").arg(packed)).stdout;
+    fs::write(&target, unpacked).expect("write the disk");
+    target
 }
 
 /// What a run printed, both streams; fails unless it ended with `code`.
