@@ -557,3 +557,145 @@ fn real_hives_get_no_false_finding() {
         assert_eq!(found, expected, "{system}");
     }
 }
+
+/// The descriptor of a key as python-registry's record has it, in hexadecimal.
+fn key_security(hive: &std::path::Path, key: &str) -> String {
+    const SCRIPT: &str = "import sys; from Registry import Registry; \
+        record = Registry.Registry(sys.argv[1]).open(sys.argv[2])._nkrecord.sk_record(); \
+        print(record.unpack_binary(0x14, record.unpack_dword(0x10)).hex())";
+    let output = support::run(
+        std::process::Command::new(foreign::python("Registry"))
+            .args(["-c", SCRIPT])
+            .arg(hive)
+            .arg(key),
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A profile's key keeps its permissions when it changes places.
+#[test]
+fn a_profile_keeps_the_permissions_of_its_key() {
+    let Some(bench) = Bench::new("folder/profile-twin") else {
+        return;
+    };
+    if !readers() {
+        return;
+    }
+    let backup = format!("{USER}.bak");
+    let fixtures = support::root().join("fixtures");
+    support::run(
+        support::program("/usr/bin/python3")
+            .arg(fixtures.join("make_hive.py"))
+            .args([
+                "--prefix",
+                r"HKEY_LOCAL_MACHINE\SOFTWARE",
+                "--pad",
+                "262144",
+                "-o",
+            ])
+            .arg(bench.hive("SOFTWARE"))
+            .args(["--protect", &backup])
+            .arg(fixtures.join("software.reg"))
+            .arg(fixtures.join("broken/profile-twin.reg")),
+    );
+    let hive = bench.hive("SOFTWARE");
+    let (own, other) = (key_security(&hive, &backup), key_security(&hive, USER));
+    assert_ne!(own, other);
+    let inner = key_security(&hive, &format!(r"{backup}\Preference"));
+    assert_eq!(inner, other);
+    cured(&bench, "risk logon.profile-twin", &[], |bench| {
+        let hive = bench.hive("SOFTWARE");
+        assert_eq!(key_security(&hive, USER), own);
+        assert_eq!(key_security(&hive, &format!(r"{USER}\Preference")), inner);
+        assert_eq!(key_security(&hive, &format!("{USER}.old")), other);
+    });
+}
+
+/// A value of the wrong type is reported, and neither a repair nor the fix by name writes over it.
+#[test]
+fn values_of_another_type_are_never_overwritten() {
+    let session = format!(r"HKLM\SYSTEM\{MANAGER}");
+    let subsystems = format!(r"HKLM\SYSTEM\{SUBSYSTEMS}");
+    let winlogon = format!(r"HKLM\SOFTWARE\{WINLOGON}");
+    let safer = format!(r"HKLM\SOFTWARE\{SAFER}");
+    let setup = r"HKLM\SYSTEM\Setup".to_owned();
+    let order = r"HKLM\SYSTEM\ControlSet001\Control\NetworkProvider\Order".to_owned();
+    let cases = [
+        (
+            &session,
+            "BootExecute",
+            "REG_SZ",
+            "gone.exe",
+            "risk logon.unclear",
+            "logon",
+        ),
+        (
+            &session,
+            "SetupExecute",
+            "REG_DWORD",
+            "1",
+            "risk logon.unclear",
+            "logon",
+        ),
+        (
+            &subsystems,
+            "Windows",
+            "REG_BINARY",
+            "00ff",
+            "broken logon.csrss-unclear",
+            "logon",
+        ),
+        (
+            &setup,
+            "SetupType",
+            "REG_SZ",
+            "2",
+            "risk logon.unclear",
+            "logon",
+        ),
+        (
+            &winlogon,
+            "Userinit",
+            "REG_BINARY",
+            "41",
+            "risk logon.unclear",
+            "logon",
+        ),
+        (
+            &winlogon,
+            "Shell",
+            "REG_DWORD",
+            "1",
+            "risk logon.unclear",
+            "logon",
+        ),
+        (
+            &safer,
+            "DefaultLevel",
+            "REG_SZ",
+            "0",
+            "risk policy-block.unclear",
+            "policy-block",
+        ),
+        (
+            &order,
+            "ProviderOrder",
+            "REG_DWORD",
+            "1",
+            "risk network-provider.unclear",
+            "network-provider",
+        ),
+    ];
+    for (key, name, kind, data, expected, fix) in cases {
+        let Some(bench) = Bench::new("folder/healthy") else {
+            return;
+        };
+        let arguments = [key, "-v", name, "-t", kind, "-d", data, "-f", "--yes"];
+        ends(&bench.run("reg add", &arguments), 0);
+        let before = bench.sum();
+        assert_eq!(bench.found(), [expected], "{name}");
+        ends(&bench.run("repair", &["--yes"]), 1);
+        ends(&bench.run("repair", &["--fix", fix, "--yes"]), 0);
+        assert!(bench.sum() == before, "{name}");
+    }
+}

@@ -57,7 +57,7 @@ pub(super) const FIX: Fix = Fix {
     name: "logon",
     values: "",
     title: "Put right what leads to a user's session",
-    explanation: "Only where the check finds a fault: takes SubSystems\\Windows from the last known good control set; drops entries of BootExecute, SetupExecute, Userinit and Shell whose program is not there, and adds autocheck autochk *, userinit.exe and explorer.exe where they lack; leaves setup mode; gives a user the profile key that ends in .bak back (the other one is kept as .old; both get the permissions of their parent) and takes the mark of a temporary profile away.",
+    explanation: "Only where the check finds a fault: takes SubSystems\\Windows from the last known good control set; drops entries of BootExecute, SetupExecute, Userinit and Shell whose program is not there, and adds autocheck autochk *, userinit.exe and explorer.exe where they lack; leaves setup mode; gives a user the profile key that ends in .bak back (the other one is kept as .old) and takes the mark of a temporary profile away.",
     source: SOURCE,
     edits,
 };

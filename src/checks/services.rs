@@ -231,10 +231,10 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     for set in facts.sets() {
         for (service, start, role) in SERVICES {
             let key = key_of(set, service);
-            let start = start.of(facts);
             let location = system_path(&key, "Start");
             match facts.system_dword(&key, "Start") {
                 Reading::Found(DISABLED) => {
+                    let start = start.of(facts);
                     let cure = [Edit::dword(HiveName::System, &key, "Start", start)];
                     let (gathered, cure) = match role {
                         Role::RemoteDesktop => (&mut remote, Some(cure)),
@@ -257,7 +257,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     [],
                 ),
                 Reading::Malformed(found) => {
-                    findings.push(unjudged(&UNCLEAR, location, found, &shown(start), SOURCE))
+                    let expected = shown(start.of(facts));
+                    findings.push(unjudged(&UNCLEAR, location, found, &expected, SOURCE));
                 }
                 _ => {}
             }

@@ -215,19 +215,30 @@ impl Registry {
             .collect()
     }
 
-    /// The edits that make a key `to` with the values and keys of the key `from`; `None` when it is not there,
-    /// cannot be read, has names that are no text, or is larger than what is copied.
-    /// Security descriptors and class names are not part of it.
+    /// The edits that make a key `to`, beside the key `from`, with its values, its keys and their permissions; `None`
+    /// when it is not there, cannot be read, has names that are no text, or is larger than what is copied.
+    /// Class names are not part of it.
     pub fn copy_of_key(&self, hive: HiveName, from: &str, to: &str) -> Option<Vec<Edit>> {
         const LARGEST: usize = 4096; // ours: what is copied this way has a dozen values
         let file = self.hive(hive).ok()??;
-        let mut pending = vec![(file.hive.key(from).ok()??, to.to_owned())];
+        let above = from.rsplit_once('\\').map_or("", |(above, _)| above);
+        let above = file.hive.key(above).ok()??.security().ok()?;
+        let mut pending = vec![(above, file.hive.key(from).ok()??, to.to_owned())];
         let mut edits = Vec::new();
-        while let Some((key, path)) = pending.pop() {
+        while let Some((above, key, path)) = pending.pop() {
             edits.push(Edit::CreateKey {
                 hive,
                 key: path.clone(),
             });
+            // A new key has the descriptor of the key above it.
+            let own = key.security().ok()?;
+            if own != above {
+                edits.push(Edit::SetKeySecurity {
+                    hive,
+                    key: path.clone(),
+                    descriptor: HexBytes(own.to_vec()),
+                });
+            }
             for value in key.values().ok()? {
                 edits.push(Edit::SetValue {
                     hive,
@@ -239,7 +250,7 @@ impl Registry {
             }
             for subkey in key.subkeys().ok()? {
                 let name = value::exact_name(subkey.name())?;
-                pending.push((subkey, format!(r"{path}\{name}")));
+                pending.push((own, subkey, format!(r"{path}\{name}")));
             }
             if edits.len() > LARGEST {
                 return None;

@@ -99,7 +99,7 @@ pub fn named(finding: &serde_json::Value) -> String {
     format!("{} {}", text("severity"), text("id"))
 }
 
-/// A value as hivex reads it and regipy confirms: type and text, or the number of a DWORD. None when both say that it is
+/// A value as hivex and python-registry read it: type and text, or the number of a DWORD. None when both say that it is
 /// not there.
 #[track_caller]
 pub fn read(hive: &Path, key: &str, name: &str) -> Option<(u32, String)> {
