@@ -199,9 +199,9 @@ impl Bench {
             .filter_map(|line| Some(line.strip_suffix(']')?.rsplit_once('[')?.1))
             .collect();
         let expected = [
-            "rdp-port.blocked",
-            "rdp-port.moved",
+            "firewall.port-closed",
             "services.rdp-disabled",
+            "rdp-port.moved",
         ];
         assert_eq!(ids, expected, "{text}");
         assert!(text.contains("broken (2 faults, 1 notice)"), "{text}");
