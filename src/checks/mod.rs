@@ -20,6 +20,9 @@ use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Reg
 mod account_fixes;
 mod accounts;
 mod boot;
+mod clock;
+mod cloud;
+mod control_set;
 mod crash_dump;
 mod edition;
 mod events;
@@ -28,16 +31,29 @@ mod firewall_service;
 mod group_policy;
 mod hive_state;
 mod ipsec;
+mod logon;
 mod machine_keys;
+mod migration;
+mod network_adapters;
+mod network_dhcp;
+mod network_dns;
+mod network_mtu;
 mod network_profile;
+mod network_provider;
+mod network_proxy;
 mod nla;
 mod password;
+mod policy_block;
+mod port_holder;
 mod preset;
 mod rdp_certificate;
 mod rdp_enable;
 mod rdp_listener;
 mod rdp_port;
+mod registry_backup;
+mod rpc_host;
 mod services;
+mod temp_folder;
 mod tls;
 mod updates;
 mod user_rights;
@@ -375,6 +391,8 @@ impl Check {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &registry_backup::CHECK,
+    &control_set::CHECK,
     &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
@@ -385,6 +403,20 @@ pub const CHECKS: &[&Check] = &[
     &nla::CHECK,
     &tls::CHECK,
     &services::CHECK,
+    &rpc_host::CHECK,
+    &logon::CHECK,
+    &policy_block::CHECK,
+    &network_dhcp::CHECK,
+    &network_dns::CHECK,
+    &network_provider::CHECK,
+    &network_adapters::CHECK,
+    &network_mtu::CHECK,
+    &network_proxy::CHECK,
+    &port_holder::CHECK,
+    &migration::CHECK,
+    &cloud::CHECK,
+    &clock::CHECK,
+    &temp_folder::CHECK,
     &machine_keys::CHECK,
     &user_rights::CHECK,
     &accounts::CHECK,
@@ -409,6 +441,18 @@ pub const FIXES: &[&Fix] = &[
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
+    &rpc_host::FIX,
+    &logon::FIX,
+    &policy_block::FIX,
+    &control_set::FIX,
+    &registry_backup::FIX,
+    &network_dhcp::FIX,
+    &network_dns::FIX,
+    &network_provider::FIX,
+    &network_proxy::FIX,
+    &network_mtu::FIX,
+    &clock::FIX,
+    &temp_folder::FIX,
     &machine_keys::FIX,
     &user_rights::FIX,
     &account_fixes::RDP_USERS,
