@@ -699,3 +699,60 @@ fn values_of_another_type_are_never_overwritten() {
         assert!(bench.sum() == before, "{name}");
     }
 }
+
+/// Where bare names are looked for, and what cannot be looked up.
+#[test]
+fn programs_are_looked_for_where_windows_looks() {
+    let Some(bench) = Bench::new("folder/healthy") else {
+        return;
+    };
+    let set = |key: &str, name: &str, data: &str| {
+        let arguments = [key, "-v", name, "-t", "REG_SZ", "-d", data, "-f", "--yes"];
+        ends(&bench.run("reg add", &arguments), 0);
+    };
+    let winlogon = format!(r"HKLM\SOFTWARE\{WINLOGON}");
+    let environment = r"HKLM\SYSTEM\ControlSet001\Control\Session Manager\Environment";
+    let broken = ["broken logon.shell"];
+    let other = ["notice logon.shell-other"];
+    set(&winlogon, "Shell", "kiosk");
+    assert_eq!(bench.found(), broken, "nowhere");
+    bench.put("tools/kiosk.exe", b"MZ");
+    set(environment, "Path", r"%SystemRoot%\system32;C:\Tools");
+    assert_eq!(bench.found(), other, "in a folder of Path");
+    std::fs::remove_file(bench.target.join("tools/kiosk.exe")).unwrap();
+    assert_eq!(bench.found(), broken);
+    set(environment, "Path", r"%SystemRoot%\system32;D:\Tools");
+    assert_eq!(bench.found(), other, "perhaps on another drive");
+    set(environment, "Path", "");
+    for unknown in [
+        r"\\server\share\kiosk.exe",
+        r"%ProgramFiles%\kiosk.exe",
+        r"D:\kiosk.exe",
+    ] {
+        set(&winlogon, "Shell", unknown);
+        assert_eq!(bench.found(), other, "{unknown}");
+    }
+    bench.put("Program Files/My Kiosk/kiosk.exe", b"MZ");
+    for there in [
+        r"C:\Program Files\My Kiosk\kiosk.exe -full C:\x",
+        r#""C:\Program Files\My Kiosk\kiosk.exe" -full"#,
+        r"\??\C:\Program Files\My Kiosk\kiosk.exe",
+        r"%SystemDrive%\Program Files\My Kiosk\kiosk",
+    ] {
+        set(&winlogon, "Shell", there);
+        assert_eq!(bench.found(), other, "{there}");
+    }
+    set(
+        &winlogon,
+        "Shell",
+        r"C:\Program Files\Other Kiosk\kiosk.exe",
+    );
+    assert_eq!(bench.found(), broken);
+    // Behind a link nothing is missing.
+    #[cfg(unix)]
+    {
+        let link = bench.target.join("Program Files/Other Kiosk");
+        std::os::unix::fs::symlink("/nowhere", link).unwrap();
+        assert_eq!(bench.found(), other);
+    }
+}
