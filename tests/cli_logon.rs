@@ -421,6 +421,19 @@ fn applocker() {
         assert_eq!(collections, ["Dll", "Msi"]);
         assert_eq!(bench.found(), [""; 0]);
     });
+    // What lets Windows' own programs run makes it a policy like any other.
+    let rule = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\SrpV2\Exe\{11111111-0000-0000-0000-000000000009}";
+    for condition in [
+        r#"Path="%WINDIR%\*""#,
+        r#"PublisherName="O=MICROSOFT CORPORATION, L=REDMOND, S=WASHINGTON, C=US""#,
+    ] {
+        let value = format!(r#"<Rule Action="Allow"><Condition {condition}/></Rule>"#);
+        let arguments = [
+            rule, "-v", "Value", "-t", "REG_SZ", "-d", &value, "-f", "--yes",
+        ];
+        ends(&bench.run("reg add", &arguments), 0);
+        assert_eq!(bench.found(), ["notice policy-block.limits"], "{condition}");
+    }
 }
 
 /// Commands of a local policy: the folder is put aside, programs' limits are not.
@@ -755,4 +768,50 @@ fn programs_are_looked_for_where_windows_looks() {
         std::os::unix::fs::symlink("/nowhere", link).unwrap();
         assert_eq!(bench.found(), other);
     }
+}
+
+/// Lists longer than any Windows has: told, left alone, and soon done with.
+#[test]
+fn endless_lists_are_left_alone() {
+    let Some(bench) = Bench::new("folder/healthy") else {
+        return;
+    };
+    let many = |text: &str, count: usize| vec![text; count].join(",");
+    let lines = format!(
+        "Windows Registry Editor Version 5.00\r\n[HKEY_LOCAL_MACHINE\\SYSTEM\\{order}]\r\n\"ProviderOrder\"=\"{}\"\r\n\
+         [HKEY_LOCAL_MACHINE\\SYSTEM\\{environment}]\r\n\"Path\"=\"{}\"\r\n\
+         [HKEY_LOCAL_MACHINE\\SYSTEM\\{MANAGER}]\r\n\"BootExecute\"=hex(7):{}\r\n\
+         [HKEY_LOCAL_MACHINE\\SOFTWARE\\{WINLOGON}]\r\n\"Userinit\"=\"{}\"\r\n\"Shell\"=\"{}\"\r\n",
+        many("gone", 50_000),
+        vec![r"C:\\none"; 20_000].join(";"),
+        many("78,00,00,00", 20_000) + ",00,00",
+        many("gone.exe", 50_000),
+        vec!["gone and gone"; 32].join(","),
+        order = r"ControlSet001\Control\NetworkProvider\Order",
+        environment = r"ControlSet001\Control\Session Manager\Environment",
+    );
+    let file = bench.target.with_extension("reg");
+    std::fs::write(&file, lines).unwrap();
+    ends(
+        &bench.run("reg import", &[file.to_str().unwrap(), "--yes"]),
+        0,
+    );
+    let before = bench.sum();
+    let found = bench.found();
+    assert_eq!(
+        found,
+        [
+            "risk logon.unclear",
+            "risk network-provider.unclear",
+            "notice logon.shell-other"
+        ]
+    );
+    ends(
+        &bench.run(
+            "repair",
+            &["--fix", "logon", "--fix", "network-provider", "--yes"],
+        ),
+        0,
+    );
+    assert!(bench.sum() == before);
 }
