@@ -8,7 +8,7 @@
 //!
 //! Nothing here writes. Findings carry their cure as [`Edit`]s.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,6 +17,8 @@ use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
 use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select};
 
+mod account_fixes;
+mod accounts;
 mod boot;
 mod clock;
 mod cloud;
@@ -40,6 +42,7 @@ mod network_profile;
 mod network_provider;
 mod network_proxy;
 mod nla;
+mod password;
 mod policy_block;
 mod port_holder;
 mod preset;
@@ -53,9 +56,11 @@ mod services;
 mod temp_folder;
 mod tls;
 mod updates;
+mod user_rights;
 mod volume_state;
 
 pub use events::TimelineEvent;
+pub use password::{NewPassword, Secrets};
 pub use preset::{PRESETS, Preset};
 pub use updates::refuses_duplicate_sid;
 
@@ -249,6 +254,10 @@ pub struct Facts<'a> {
     key_files: OnceCell<Result<Option<KeyFiles>>>,
     /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// Where new passwords come from; only who asks for fixes gives one.
+    secrets: Option<&'a dyn Secrets>,
+    /// The edits of the fixes that were proposed before in this run.
+    earlier: RefCell<Vec<Edit>>,
     /// The event logs, once asked for; they can be large.
     events: OnceCell<EventLogs>,
 }
@@ -264,6 +273,8 @@ impl<'a> Facts<'a> {
             now,
             key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
+            secrets: None,
+            earlier: RefCell::default(),
             events: OnceCell::new(),
         })
     }
@@ -389,6 +400,8 @@ pub const CHECKS: &[&Check] = &[
     &clock::CHECK,
     &temp_folder::CHECK,
     &machine_keys::CHECK,
+    &user_rights::CHECK,
+    &accounts::CHECK,
     &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &crash_dump::CHECK,
@@ -423,6 +436,10 @@ pub const FIXES: &[&Fix] = &[
     &clock::FIX,
     &temp_folder::FIX,
     &machine_keys::FIX,
+    &user_rights::FIX,
+    &account_fixes::RDP_USERS,
+    &account_fixes::ACCOUNT,
+    &password::FIX,
     &rdp_certificate::FIX,
     &crash_dump::FIX,
     &firewall_service::FIX,
