@@ -489,6 +489,13 @@ fn a_disk_with_all_of_it() {
             text(7, "autocheck autochk *|autocheck cmd")
         );
         assert_eq!(read(&software, USER, "State"), text(4, "0x8000"));
+        if support::require_python("regipy") {
+            let said = foreign::regipy_dump(&software, WINLOGON);
+            assert!(said.contains("system32\\\\userinit.exe,"), "{said}");
+            let said =
+                foreign::regipy_dump(&system, r"ControlSet001\Control\NetworkProvider\Order");
+            assert!(said.contains("\"RDPNP,LanmanWorkstation\""), "{said}");
+        }
         let script = foreign::ntfscat(
             &bench.target,
             "Windows/System32/GroupPolicy.old/Machine/Scripts/scripts.ini",
