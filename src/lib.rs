@@ -14,7 +14,7 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive`, `security`, `bcd` and `firewall` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! `hive`, `security`, `bcd`, `firewall` and `registry_policy` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
@@ -35,6 +35,8 @@ pub mod security;
 pub mod bcd;
 
 pub mod firewall;
+
+pub mod registry_policy;
 
 pub mod edit;
 

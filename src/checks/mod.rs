@@ -15,20 +15,27 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, Installation, Reading, Registry, Select};
+use crate::windows::{ControlSet, GroupPolicy, Installation, Reading, Registry, Select};
 
+mod authentication;
 mod boot;
+mod cipher_policy;
 mod crash_dump;
 mod group_policy;
+mod harden;
 mod hive_state;
 mod machine_keys;
 mod nla;
 mod preset;
+mod process_dumps;
 mod rdp_enable;
+mod rdp_licensing;
 mod rdp_listener;
 mod rdp_port;
+mod rdp_sessions;
 mod services;
 mod tls;
+mod twins;
 mod volume_state;
 
 pub use preset::{PRESETS, Preset};
@@ -152,6 +159,11 @@ impl Sentences {
         }
     }
 
+    /// Takes back what turned out not to be the whole of it.
+    fn remove(&mut self, sentence: &str) {
+        self.0.retain(|known| *known != sentence);
+    }
+
     /// Each of them as it was written, for a translation.
     pub fn parts(&self) -> &[&'static str] {
         &self.0
@@ -219,6 +231,8 @@ pub struct Facts<'a> {
     pub build: Option<u32>,
     /// What time it is; certificates expire.
     pub now: Timestamp,
+    /// The policy files and the domain, once asked for.
+    group_policy: OnceCell<GroupPolicy>,
     /// What is in the MachineKeys folder, once asked for; it can be large.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
 }
@@ -232,12 +246,19 @@ impl<'a> Facts<'a> {
             select: installation.select()?,
             build: installation.build_number(),
             now,
+            group_policy: OnceCell::new(),
             machine_keys: OnceCell::new(),
         })
     }
 
     fn registry(&self) -> &Registry {
         &self.installation.registry
+    }
+
+    /// Where policies come from, looked at once.
+    fn group_policy(&self) -> &GroupPolicy {
+        self.group_policy
+            .get_or_init(|| self.installation.group_policy())
     }
 
     /// The control sets to judge and to repair.
@@ -315,9 +336,14 @@ pub const CHECKS: &[&Check] = &[
     &rdp_port::CHECK,
     &nla::CHECK,
     &tls::CHECK,
+    &cipher_policy::CHECK,
+    &authentication::CHECK,
     &services::CHECK,
     &machine_keys::CHECK,
+    &rdp_sessions::CHECK,
+    &rdp_licensing::CHECK,
     &group_policy::CHECK,
+    &harden::CHECK,
     &crash_dump::CHECK,
 ];
 
@@ -330,8 +356,18 @@ pub const FIXES: &[&Fix] = &[
     &rdp_listener::FIX,
     &services::FIX,
     &machine_keys::FIX,
+    &cipher_policy::FIX,
+    &authentication::FIPS,
+    &authentication::DOMAIN_CREDENTIALS,
+    &authentication::GUEST_LOGONS,
+    &rdp_sessions::FIX,
+    &rdp_sessions::UDP_TRANSPORT,
+    &rdp_sessions::KEEP_ALIVE,
     &crash_dump::FIX,
+    &crash_dump::RESTART,
+    &process_dumps::FIX,
     &group_policy::FIX,
+    &harden::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
     &boot::RECOVERY_LOOP,

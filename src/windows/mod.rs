@@ -4,9 +4,11 @@
 pub mod boot;
 mod control_set;
 mod folders;
+pub mod group_policy;
 mod hive_file;
 mod installation;
 mod names;
+pub mod rdp_settings;
 mod reg_export;
 mod reg_file;
 mod registry;
@@ -14,6 +16,7 @@ pub mod value;
 
 pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
+pub use group_policy::GroupPolicy;
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
 pub use reg_export::{Export, export};
