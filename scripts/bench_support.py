@@ -32,13 +32,13 @@ class Cost:
         self.log = tempfile.TemporaryFile()
         return subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
-    def end(self, process):
+    def end(self, process, codes=(0,)):
         # The figures can be read as long as the ended process has not been waited for.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         fields = dict(line.split(": ") for line in Path(f"/proc/{process.pid}/io").read_text().splitlines())
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
+        if process.returncode not in codes:
             self.log.seek(0)
             sys.exit(f"{process.args} ended with {process.returncode}:\n{self.log.read().decode(errors='replace')}")
         self.calls_read += int(fields["rchar"])
@@ -73,7 +73,7 @@ def human(count):
     return f"{count / (1 << 20):.2f} MiB"
 
 
-def table(rounds):
+def table(rounds, memory=True):
     rows = [("", *rounds)]
     figures = [
         ("wall time, median", lambda cost: cost.wall, lambda v: f"{v * 1000:.1f} ms", statistics.median),
@@ -86,11 +86,11 @@ def table(rounds):
         ("written to storage", lambda cost: cost.written, human, statistics.median),
         ("peak memory", lambda cost: cost.memory, human, max),
     ]
-    for title, get, show, fold in figures:
+    for title, get, show, fold in figures if memory else figures[:-1]:
         rows.append((title, *(show(fold([get(cost) for cost in costs])) for costs in rounds.values())))
     for row in rows:
         print(f"{row[0]:<20}" + "".join(f"{cell:>16}" for cell in row[1:]))
-    if len(rounds) == 2:
+    if "peer" in rounds and len(rounds) == 2:
         ours, theirs = (statistics.median(cost.wall for cost in costs) for costs in rounds.values())
         print(f"\ncoldfix needs {ours / theirs:.3f} of the peer's time: {theirs / ours:.1f} times as fast")
 

@@ -21,16 +21,22 @@ use coldfix::bcd::format::{BOOTMGR, EMS_SETTINGS, WELL_KNOWN, braced, element, p
 use coldfix::bcd::text::{Selection, View};
 use coldfix::bcd::{Device, ElementType, ObjectType, PartitionId, Store, Value};
 use coldfix::hive::{Hive, SecondOpinion, second_opinion};
+use support::boot_store;
 use support::foreign::{self, Dump, Reader};
 
 const NOW: u64 = 0x01dc_0000_1234_5678;
 
-/// Every store that is no log.
+/// Every file of the folder but the logs, each of which belongs to a store.
 fn stores() -> Vec<PathBuf> {
-    let mut found = support::data_files("bcd");
-    found.retain(|path| !path.to_string_lossy().contains(".LOG"));
-    assert!(found.is_empty() || found.len() >= 11, "{found:?}");
-    found
+    let (logs, stores): (Vec<PathBuf>, Vec<PathBuf>) = support::data_files("bcd")
+        .into_iter()
+        .partition(|path| path.extension().is_some_and(|ending| ending == "LOG"));
+    assert!(
+        logs.iter()
+            .all(|log| stores.contains(&log.with_extension("")))
+    );
+    assert!(stores.is_empty() || stores.len() >= 11, "{stores:?}");
+    stores
 }
 
 fn readers() -> Vec<Reader> {
@@ -41,7 +47,7 @@ fn readers() -> Vec<Reader> {
         .collect()
 }
 
-fn read(path: &Path) -> (Hive, Store) {
+fn read_store(path: &Path) -> (Hive, Store) {
     let hive = Hive::parse(std::fs::read(path).unwrap()).unwrap();
     let store = Store::read(&hive).unwrap();
     (hive, store)
@@ -79,7 +85,7 @@ fn foreign_readers_find_the_same_objects_and_elements() {
     let readers = readers();
     let mut elements = 0;
     for path in stores() {
-        let (_, store) = read(&path);
+        let (_, store) = read_store(&path);
         assert!(store.notes.is_empty(), "{path:?}: {:?}", store.notes);
         let ours: BTreeMap<_, _> = store
             .objects
@@ -107,7 +113,7 @@ fn foreign_readers_find_the_same_objects_and_elements() {
 #[test]
 fn every_element_is_understood_and_written_as_it_was() {
     for path in stores() {
-        let (_, store) = read(&path);
+        let (_, store) = read_store(&path);
         for object in &store.objects {
             for (number, stored) in &object.elements {
                 let place = format!("{path:?} {} {number}", braced(object.id));
@@ -164,7 +170,7 @@ json.dump(plugin.entries, sys.stdout, default=str)
             continue;
         }
         let entries: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let (_, store) = read(&path);
+        let (_, store) = read_store(&path);
         for entry in entries.as_array().unwrap() {
             let id = parse_guid(entry["guid"].as_str().unwrap()).unwrap();
             let object = store.object(id).unwrap();
@@ -199,7 +205,7 @@ fn a_live_store_is_listed_as_bcdedit_lists_it() {
     let Some(path) = support::data("bcd/esp-w10-regipy") else {
         return;
     };
-    let (_, store) = read(&path);
+    let (_, store) = read_store(&path);
     // Partition 3 of its disk, as if the disk were there.
     let windows = parse_guid("{8e0f2c38-e4ea-47ba-b7fc-9d8c74dccf0b}").unwrap();
     let number = |id: PartitionId| match id {
@@ -314,7 +320,7 @@ fn edits_of_every_store_read_back_elsewhere() {
     let folder = support::temporary();
     for path in stores() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let (mut hive, store) = read(&path);
+        let (mut hive, store) = read_store(&path);
         let loader = store
             .default_entry()
             .unwrap_or_else(|| panic!("{name}: no default entry"))
@@ -400,6 +406,104 @@ fn edits_of_every_store_read_back_elsewhere() {
             let gone = element_key(loader, ElementType(0x1200_0005));
             assert!(foreign::dump_key(reader, &file, &gone).is_empty());
             assert!(foreign::dump_key(reader, &file, &object_key(memdiag)).is_empty());
+        }
+    }
+}
+
+/// The binary lists every real store as hivexsh's library does and edits it, on an ESP and in a folder, with its old log
+/// beside it; hivexsh and regipy read back what was set and find nothing else changed.
+#[test]
+fn every_store_is_listed_and_edited_by_the_binary() {
+    if !boot_store::tools() {
+        return;
+    }
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+        return;
+    };
+    let esp = boot_store::esp(&disk, folder.path());
+    let run = |words: &[&str], target: &Path| {
+        let mut coldfix = support::coldfix(state.path());
+        let at = usize::from(words[0] == "bcd") + 1;
+        let output = coldfix
+            .args(&words[..at])
+            .arg(target)
+            .args(&words[at..])
+            .output();
+        let output = output.unwrap();
+        support::ends(&output, 0);
+        output.stdout
+    };
+    for store in stores() {
+        let name = store.file_name().unwrap().to_string_lossy().into_owned();
+        let log = store.with_extension("LOG");
+        let log = log.exists().then_some(log);
+        let before = boot_store::dump(&store);
+        let on_esp = folder.path().join(format!("{name}.esp"));
+        support::copy(&esp, &on_esp);
+        let in_folder = folder.path().join(format!("{name}.folder"));
+        std::fs::create_dir_all(in_folder.join("Boot")).unwrap();
+        let copy = in_folder.join("Boot/BCD");
+        std::fs::write(&copy, std::fs::read(&store).unwrap()).unwrap();
+        boot_store::put(&on_esp, 0, &store, "BCD");
+        if let Some(log) = &log {
+            boot_store::put(&on_esp, 0, log, "BCD.LOG");
+            let beside = in_folder.join("Boot/BCD.LOG");
+            std::fs::write(beside, std::fs::read(log).unwrap()).unwrap();
+        }
+        for target in [&on_esp, &in_folder] {
+            let read = || match *target == on_esp {
+                true => boot_store::on_esp(target, folder.path()),
+                false => copy.clone(),
+            };
+            let original = support::sha256(&read());
+            let words = ["bcd", "enum", "all", "-v", "--format", "json"];
+            let listed = run(&words, target);
+            let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+            let listed = listed["stores"][0]["objects"].as_array().unwrap().iter();
+            let listed: BTreeMap<String, usize> = listed
+                .map(|object| {
+                    let elements = object["elements"].as_array().unwrap().len();
+                    (object["guid"].as_str().unwrap().to_owned(), elements)
+                })
+                .collect();
+            let theirs = objects(&before).into_iter();
+            let theirs: BTreeMap<String, usize> = theirs
+                .map(|(id, (_, elements))| (id, elements.len()))
+                .collect();
+            assert_eq!(listed, theirs, "{name}");
+
+            let (_, ours) = read_store(&store);
+            let loader = braced(ours.default_entry().unwrap().id);
+            let set = |object: &str, element: &str, value: &str| {
+                run(&["bcd", "set", object, element, value, "--yes"], target);
+            };
+            set("{bootmgr}", "displaybootmenu", "yes");
+            set("{bootmgr}", "timeout", "7");
+            set(&loader, "ems", "on");
+            let edited = read();
+            let timeout = [7, 0, 0, 0, 0, 0, 0, 0];
+            boot_store::assert_element(&edited, boot_store::MANAGER, "26000020", &[1]);
+            boot_store::assert_element(&edited, boot_store::MANAGER, "25000004", &timeout);
+            boot_store::assert_element(&edited, &loader, "260000b0", &[1]);
+            let changed = boot_store::changed(&before, &boot_store::dump(&edited));
+            let expected = [
+                format!("{} 25000004:", boot_store::MANAGER),
+                format!("{} 26000020:", boot_store::MANAGER),
+                format!("{loader} 260000b0:"),
+            ];
+            let others: Vec<_> = changed
+                .iter()
+                .filter(|line| {
+                    let line = line.to_lowercase();
+                    !expected.iter().any(|start| line.starts_with(start))
+                })
+                .collect();
+            assert!(others.is_empty(), "{name}: {others:?}");
+            for _ in 0..3 {
+                run(&["undo", "--yes"], target);
+            }
+            assert_eq!(support::sha256(&read()), original, "{name}");
         }
     }
 }

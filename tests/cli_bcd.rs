@@ -10,155 +10,62 @@
     clippy::string_slice
 )]
 
+mod bcd_support;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use support::foreign::{self, Dump, Reader};
+use bcd_support::{SECOND, coldfix, json};
+use support::boot_store::{
+    EMS, ESP_STORE, LOADER, MANAGER, START, assert_five, changed, dump, esp, extract, five, get,
+    put, tools,
+};
+use support::ends;
+use support::foreign::Dump;
 
-const MIB: u64 = 1 << 20;
-/// The ESP and the System Reserved volume are the first partition of the fixtures.
-const START: u64 = MIB;
-const ESP_LEN: u64 = 34 * MIB;
-const ESP_STORE: &str = "EFI/Microsoft/Boot/BCD";
-const MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
-const EMS: &str = "{0ce4991b-e6b3-4b16-b23c-5e0d9250e5d9}";
-const LOADER: &str = "{c01df1c5-b007-11ee-8000-000000000001}";
-const SECOND: &str = "{c01df1c5-b007-11ee-8000-000000000002}";
-
-fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
-    let words = match arguments[0] {
-        "bcd" => 2,
-        _ => 1,
-    };
-    support::coldfix(state)
-        .args(&arguments[..words])
-        .arg(target)
-        .args(&arguments[words..])
-        .output()
-        .expect("run coldfix")
+/// A copy of a fixture, to be changed at will.
+struct Bench {
+    folder: tempfile::TempDir,
+    state: tempfile::TempDir,
+    disk: PathBuf,
 }
 
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let shown = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{shown}");
-    shown
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
-}
-
-fn tools() -> bool {
-    let programs = ["fsck.fat", "mcopy", "icat", "ifind", "sgdisk"];
-    programs.into_iter().all(support::require)
-        && [Reader::Hivex, Reader::PythonRegistry]
-            .into_iter()
-            .all(Reader::available)
-}
-
-/// The volume that holds the store, on its own; an ESP is judged by fsck.fat.
-fn volume(disk: &Path, folder: &Path) -> PathBuf {
-    let cut = folder.join("esp");
-    foreign::cut_volume(disk, START, ESP_LEN, &cut);
-    let output = support::program("fsck.fat")
-        .args(["-n", "-v"])
-        .arg(&cut)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    cut
-}
-
-fn mcopy(arguments: &[&str], image: &Path) {
-    support::run(
-        support::program("mcopy")
-            .env("MTOOLS_SKIP_CHECK", "1")
-            .arg("-i")
-            .arg(format!("{}@@{START}", image.display()))
-            .arg("-o")
-            .args(arguments),
-    );
-}
-
-/// The store of a fixture, in a file: from an ESP by mtools, from NTFS by sleuthkit.
-fn extract(disk: &Path, folder: &Path, uefi: bool) -> PathBuf {
-    let file = folder.join("extracted-BCD");
-    match uefi {
-        true => {
-            let cut = volume(disk, folder);
-            let copied = support::run(
-                support::program("mcopy")
-                    .env("MTOOLS_SKIP_CHECK", "1")
-                    .arg("-i")
-                    .arg(&cut)
-                    .args([&format!("::/{ESP_STORE}"), "-"]),
-            );
-            std::fs::write(&file, copied.stdout).unwrap();
+impl Bench {
+    fn new(fixture: &str) -> Option<Bench> {
+        if !tools() {
+            return None;
         }
-        false => std::fs::write(&file, foreign::icat(disk, START, "Boot/BCD")).unwrap(),
+        let (folder, state) = (support::temporary(), support::temporary());
+        let disk = support::fixture(fixture, folder.path())?;
+        Some(Bench {
+            folder,
+            state,
+            disk,
+        })
     }
-    file
-}
 
-/// What both readers find; they agree.
-fn dump(file: &Path) -> Dump {
-    let hivex = foreign::dump(Reader::Hivex, file);
-    let other = foreign::dump(Reader::PythonRegistry, file);
-    assert_eq!(foreign::differences(&hivex, &other), [""; 0]);
-    hivex
-}
-
-/// The elements that two dumps differ in: `object element: bytes`, or `object element: none`.
-fn changed(before: &Dump, after: &Dump) -> Vec<String> {
-    let mut found = Vec::new();
-    let element = |dump: &Dump, path: &str| {
-        let key = dump.get(path)?;
-        let value = key.values.iter().find(|value| value.name == "Element")?;
-        Some(value.data.clone())
-    };
-    let paths: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for path in paths {
-        if element(before, path) != element(after, path) {
-            let short = path.replace("Objects\\", "").replace("\\Elements\\", " ");
-            let value = element(after, path).map_or("none".to_owned(), |data| {
-                data.iter().map(|byte| format!("{byte:02x}")).collect()
-            });
-            found.push(format!("{short}: {value}"));
-        } else if before.contains_key(path) != after.contains_key(path) {
-            found.push(format!("{path} made or gone"));
-        }
+    fn run(&self, arguments: &[&str]) -> Output {
+        coldfix(self.state.path(), arguments, &self.disk)
     }
-    found
-}
 
-/// The five settings of Microsoft's procedure, as the store keeps them.
-fn five(loader: &str) -> Vec<String> {
-    let mut lines = vec![
-        format!("{EMS} 15000022: 0100000000000000"),
-        format!("{EMS} 15000023: 00c2010000000000"),
-        format!("{MANAGER} 16000020: 01"),
-        format!("{MANAGER} 25000004: 0500000000000000"),
-        format!("{MANAGER} 26000020: 01"),
-        format!("{loader} 260000b0: 01"),
-    ];
-    lines.sort();
-    lines
+    #[track_caller]
+    fn ends(&self, arguments: &[&str], code: i32) -> String {
+        ends(&self.run(arguments), code)
+    }
+
+    /// What foreign readers find in the store on the ESP.
+    fn store(&self) -> Dump {
+        dump(&extract(&self.disk, self.folder.path(), true))
+    }
+
+    fn sha256(&self) -> String {
+        support::sha256(&self.disk)
+    }
 }
 
 #[test]
 fn the_serial_console_is_set_up_on_every_kind_of_disk_and_undone() {
-    if !tools() {
-        return;
-    }
     for (name, uefi) in [
         ("gpt-broken.raw", true),
         ("gpt-4096.raw", true),
@@ -166,13 +73,12 @@ fn the_serial_console_is_set_up_on_every_kind_of_disk_and_undone() {
         ("mbr-logical.raw", false),
         ("vhd-broken.vhd", true),
     ] {
-        let (folder, state) = (support::temporary(), support::temporary());
-        let Some(disk) = support::fixture(name, folder.path()) else {
+        let Some(bench) = Bench::new(name) else {
             return;
         };
-        let original = support::sha256(&disk);
-        let before = dump(&extract(&disk, folder.path(), uefi));
-        let listed = ends(&coldfix(state.path(), &["bcd", "enum"], &disk), 0);
+        let original = bench.sha256();
+        let before = dump(&extract(&bench.disk, bench.folder.path(), uefi));
+        let listed = bench.ends(&["bcd", "enum"], 0);
         assert!(
             listed.contains("identifier              {default}"),
             "{listed}"
@@ -184,20 +90,19 @@ fn the_serial_console_is_set_up_on_every_kind_of_disk_and_undone() {
         );
 
         let fix = ["repair", "--fix", "serial-console", "--yes"];
-        let text = ends(&coldfix(state.path(), &fix, &disk), 0);
+        let text = bench.ends(&fix, 0);
         assert!(text.contains("{bootmgr} displaybootmenu"), "{name}: {text}");
-        let after = dump(&extract(&disk, folder.path(), uefi));
+        let after = dump(&extract(&bench.disk, bench.folder.path(), uefi));
         assert_eq!(changed(&before, &after), five(LOADER), "{name}");
 
-        let text = ends(&coldfix(state.path(), &fix, &disk), 0);
+        assert_five(&extract(&bench.disk, bench.folder.path(), uefi), LOADER);
+
+        let text = bench.ends(&fix, 0);
         assert!(text.contains("nothing to change"), "{text}");
-        let text = ends(
-            &coldfix(state.path(), &["bcd", "enum", "{emssettings}"], &disk),
-            0,
-        );
+        let text = bench.ends(&["bcd", "enum", "{emssettings}"], 0);
         assert!(text.contains("emsbaudrate             115200"), "{text}");
-        ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
-        assert_eq!(support::sha256(&disk), original, "{name}");
+        bench.ends(&["undo", "--yes"], 0);
+        assert_eq!(bench.sha256(), original, "{name}");
     }
 }
 
@@ -207,21 +112,17 @@ fn a_real_store_on_its_own_disk() {
     let Some(real) = support::data("bcd/esp-w10-regipy") else {
         return;
     };
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-broken.raw") else {
         return;
     };
-    mcopy(&[real.to_str().unwrap(), &format!("::/{ESP_STORE}")], &disk);
+    put(&bench.disk, START, &real, "BCD");
 
     // Not its disk yet: told, with the reason, and not guessed.
-    let text = ends(&coldfix(state.path(), &["diagnose"], &disk), 1);
+    let text = bench.ends(&["diagnose"], 1);
     assert!(text.contains("boot.not-started"), "{text}");
     assert!(text.contains("which is not on this disk"), "{text}");
     let fix = ["repair", "--fix", "serial-console", "--yes"];
-    let text = ends(&coldfix(state.path(), &fix, &disk), 3);
+    let text = bench.ends(&fix, 3);
     assert!(
         text.contains("8e0f2c38-e4ea-47ba-b7fc-9d8c74dccf0b"),
         "{text}"
@@ -235,26 +136,22 @@ fn a_real_store_on_its_own_disk() {
         "1:36be3955-63bf-4068-a6ab-00195cca3a22",
         "-u",
         "3:8e0f2c38-e4ea-47ba-b7fc-9d8c74dccf0b",
-        disk.to_str().unwrap(),
+        bench.disk.to_str().unwrap(),
     ]));
     let loader = "{733b62e5-f608-11eb-825c-c112f60133ab}";
-    let listing = json(&coldfix(
-        state.path(),
-        &["bcd", "enum", "all", "--format", "json"],
-        &disk,
-    ));
+    let listing = json(&bench.run(&["bcd", "enum", "all", "--format", "json"]));
     let store = &listing["stores"][0];
     assert_eq!(store["loader"], loader, "{store}");
     assert_eq!(store["objects"].as_array().unwrap().len(), 17);
-    let original = support::sha256(&disk);
-    let before = dump(&extract(&disk, folder.path(), true));
-    ends(&coldfix(state.path(), &fix, &disk), 0);
-    let after = dump(&extract(&disk, folder.path(), true));
+    let original = bench.sha256();
+    let before = bench.store();
+    bench.ends(&fix, 0);
+    let after = bench.store();
     assert_eq!(changed(&before, &after), five(loader));
-    let text = ends(&coldfix(state.path(), &["diagnose"], &disk), 1);
+    let text = bench.ends(&["diagnose"], 1);
     assert!(!text.contains("[boot."), "{text}");
-    ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
-    assert_eq!(support::sha256(&disk), original);
+    bench.ends(&["undo", "--yes"], 0);
+    assert_eq!(bench.sha256(), original);
 }
 
 /// A live store has no slack: a long text makes its file grow on the ESP. Its log of an earlier time must not come back
@@ -267,16 +164,11 @@ fn a_real_store_grows_and_its_old_log_is_emptied() {
     ) else {
         return;
     };
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-broken.raw") else {
         return;
     };
-    mcopy(&[real.to_str().unwrap(), &format!("::/{ESP_STORE}")], &disk);
-    let log_name = format!("::/{ESP_STORE}.LOG");
-    mcopy(&[log.to_str().unwrap(), &log_name], &disk);
+    put(&bench.disk, START, &real, "BCD");
+    put(&bench.disk, START, &log, "BCD.LOG");
     support::run(support::program("sgdisk").args([
         "-U",
         "5541e87d-91a5-4f2b-ad43-a0345c199e9b",
@@ -284,18 +176,18 @@ fn a_real_store_grows_and_its_old_log_is_emptied() {
         "1:1c6ab89c-bcbf-4abe-8593-618e4d2f5811",
         "-u",
         "3:9d4a7cb0-ab9d-4d71-961f-50f1d9c9252f",
-        disk.to_str().unwrap(),
+        bench.disk.to_str().unwrap(),
     ]));
-    let text = ends(&coldfix(state.path(), &["inspect"], &disk), 0);
+    let text = bench.ends(&["inspect"], 0);
     let line = r"Boot     \EFI\Microsoft\Boot\BCD on partition 1: starts Windows on partition 3";
     assert!(text.contains(line), "{text}");
-    let original = support::sha256(&disk);
-    let before = dump(&extract(&disk, folder.path(), true));
+    let original = bench.sha256();
+    let before = bench.store();
     let long = "x".repeat(6000);
     let set = ["bcd", "set", "{default}", "description", &long, "--yes"];
-    let text = ends(&coldfix(state.path(), &set, &disk), 0);
+    let text = bench.ends(&set, 0);
     assert!(text.contains("BCD grows past its clusters"), "{text}");
-    let file = extract(&disk, folder.path(), true);
+    let file = extract(&bench.disk, bench.folder.path(), true);
     assert!(std::fs::metadata(&file).unwrap().len() > 45_056);
     let found = changed(&before, &dump(&file));
     assert_eq!(found.len(), 1, "{found:?}");
@@ -303,75 +195,67 @@ fn a_real_store_grows_and_its_old_log_is_emptied() {
         found[0].starts_with("{e018a2d0-b134-11ea-95b2-81f0ac71b75b} 12000004: 78007800"),
         "{found:?}"
     );
-    let emptied = folder.path().join("log");
-    mcopy(&[&log_name, emptied.to_str().unwrap()], &disk);
+    let emptied = bench.folder.path().join("log");
+    get(&bench.disk, START, "BCD.LOG", &emptied);
     let emptied = std::fs::read(emptied).unwrap();
     assert_eq!(emptied.len(), 65_536);
     assert!(emptied[..1024].iter().all(|byte| *byte == 0));
-    ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
-    assert_eq!(support::sha256(&disk), original);
+    bench.ends(&["undo", "--yes"], 0);
+    assert_eq!(bench.sha256(), original);
 }
 
 /// The volume alone, and a disk whose Windows cannot be opened: the store is enough.
 #[test]
 fn a_store_without_a_windows_is_changed_too() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-broken.raw") else {
         return;
     };
-    let esp = volume(&disk, folder.path());
+    let esp = esp(&bench.disk, bench.folder.path());
     let original = support::sha256(&esp);
     let set = ["bcd", "set", "{bootmgr}", "timeout", "5", "--yes"];
-    ends(&coldfix(state.path(), &set, &esp), 0);
+    ends(&coldfix(bench.state.path(), &set, &esp), 0);
     let text = ends(
-        &coldfix(state.path(), &["bcd", "enum", "{bootmgr}"], &esp),
+        &coldfix(bench.state.path(), &["bcd", "enum", "{bootmgr}"], &esp),
         0,
     );
     assert!(text.contains("timeout                 5"), "{text}");
-    ends(&coldfix(state.path(), &["undo", "--yes"], &esp), 0);
+    ends(&coldfix(bench.state.path(), &["undo", "--yes"], &esp), 0);
     assert_eq!(support::sha256(&esp), original);
-    ends(&coldfix(state.path(), &["diagnose"], &esp), 2);
+    ends(&coldfix(bench.state.path(), &["diagnose"], &esp), 2);
 
     // BitLocker on the Windows partition: warned of, and not in the way.
-    let mut bytes = std::fs::read(&disk).unwrap();
-    let windows = 36 * usize::try_from(MIB).unwrap();
+    let mut bytes = std::fs::read(&bench.disk).unwrap();
+    let windows = 36 << 20;
     bytes[windows + 3..windows + 11].copy_from_slice(b"-FVE-FS-");
-    std::fs::write(&disk, bytes).unwrap();
-    let before = dump(&extract(&disk, folder.path(), true));
-    let text = ends(&coldfix(state.path(), &set, &disk), 0);
+    std::fs::write(&bench.disk, bytes).unwrap();
+    let before = bench.store();
+    let text = bench.ends(&set, 0);
     assert!(text.contains("encrypted with BitLocker"), "{text}");
-    let after = dump(&extract(&disk, folder.path(), true));
+    let after = bench.store();
     assert_eq!(
         changed(&before, &after),
         [format!("{MANAGER} 25000004: 0500000000000000")]
     );
     let revert = ["undo", "--revert", "--yes"];
-    ends(&coldfix(state.path(), &revert, &disk), 0);
-    let reverted = dump(&extract(&disk, folder.path(), true));
+    bench.ends(&revert, 0);
+    let reverted = bench.store();
     assert_eq!(changed(&before, &reverted), [""; 0]);
 }
 
 #[test]
 fn bcd_set_and_delete_do_what_bcdedit_does() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-broken.raw") else {
         return;
     };
-    let original = support::sha256(&disk);
-    let before = dump(&extract(&disk, folder.path(), true));
+    let original = bench.sha256();
+    let before = bench.store();
     let run = |arguments: &[&str], code: i32| -> String {
         let mut whole = vec!["bcd"];
         whole.extend(arguments);
         if code == 0 && arguments[0] != "enum" {
             whole.push("--yes");
         }
-        ends(&coldfix(state.path(), &whole, &disk), code)
+        bench.ends(&whole, code)
     };
     run(&["set", "{bootmgr}", "bootems", "YES"], 0);
     run(&["set", "bootmgr", "timeout", "0x7"], 0);
@@ -399,7 +283,7 @@ fn bcd_set_and_delete_do_what_bcdedit_does() {
     }
     let text = run(&["delete", "{memdiag}", "-f"], 0);
     assert!(text.contains("toolsdisplayorder"), "{text}");
-    let after = dump(&extract(&disk, folder.path(), true));
+    let after = bench.store();
     let mut expected = vec![
         format!("{EMS} 15000022: 0200000000000000"),
         format!("{MANAGER} 16000020: 01"),
@@ -426,7 +310,7 @@ fn bcd_set_and_delete_do_what_bcdedit_does() {
     assert_eq!(memdiag.len(), 4 + 3, "{memdiag:?}");
 
     // Refused or wrong: nothing is written.
-    let now = support::sha256(&disk);
+    let now = bench.sha256();
     for (arguments, code, about) in [
         (&["set", "{current}", "ems", "on"][..], 3, "does not run"),
         (
@@ -463,27 +347,23 @@ fn bcd_set_and_delete_do_what_bcdedit_does() {
         "--yes",
         "--read-only",
     ];
-    ends(&coldfix(state.path(), &read_only, &disk), 3);
+    bench.ends(&read_only, 3);
     let dry = ["bcd", "set", "{bootmgr}", "timeout", "9", "--dry-run"];
-    ends(&coldfix(state.path(), &dry, &disk), 0);
-    assert_eq!(support::sha256(&disk), now);
+    bench.ends(&dry, 0);
+    assert_eq!(bench.sha256(), now);
     // All of it taken back, the newest first.
     for _ in 0..9 {
-        ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
+        bench.ends(&["undo", "--yes"], 0);
     }
-    assert_eq!(support::sha256(&disk), original);
+    assert_eq!(bench.sha256(), original);
 }
 
 #[test]
 fn safe_mode_and_the_recovery_loop_are_left_by_name_and_reverted_later() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("mbr-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("mbr-broken.raw") else {
         return;
     };
-    let run = |arguments: &[&str], code: i32| ends(&coldfix(state.path(), arguments, &disk), code);
+    let run = |arguments: &[&str], code: i32| bench.ends(arguments, code);
     run(
         &["bcd", "set", "{default}", "safeboot", "minimal", "--yes"],
         0,
@@ -501,7 +381,7 @@ fn safe_mode_and_the_recovery_loop_are_left_by_name_and_reverted_later() {
     );
     let text = run(&["diagnose"], 1);
     assert!(text.contains("[boot.safe-mode]"), "{text}");
-    let before = dump(&extract(&disk, folder.path(), false));
+    let before = dump(&extract(&bench.disk, bench.folder.path(), false));
     let fix = [
         "repair",
         "--fix",
@@ -511,7 +391,7 @@ fn safe_mode_and_the_recovery_loop_are_left_by_name_and_reverted_later() {
         "--yes",
     ];
     run(&fix, 0);
-    let after = dump(&extract(&disk, folder.path(), false));
+    let after = dump(&extract(&bench.disk, bench.folder.path(), false));
     let mut expected = vec![
         format!("{LOADER} 1500004b: 0100000000000000"),
         format!("{LOADER} 16000009: 00"),
@@ -524,7 +404,7 @@ fn safe_mode_and_the_recovery_loop_are_left_by_name_and_reverted_later() {
     let text = run(&["diagnose"], 1);
     assert!(!text.contains("[boot."), "{text}");
     let id = {
-        let log = json(&coldfix(state.path(), &["log", "--format", "json"], &disk));
+        let log = json(&bench.run(&["log", "--format", "json"]));
         let text = log.to_string();
         let operations = log["operations"].as_array().cloned();
         let last = operations.and_then(|all| all.last().cloned()).expect(&text);
@@ -544,7 +424,7 @@ fn safe_mode_and_the_recovery_loop_are_left_by_name_and_reverted_later() {
         text.contains("bootstatuspolicy: its value has been changed since"),
         "{text}"
     );
-    let reverted = dump(&extract(&disk, folder.path(), false));
+    let reverted = dump(&extract(&bench.disk, bench.folder.path(), false));
     assert_eq!(
         changed(&before, &reverted),
         [format!("{LOADER} 250000e0: 0300000000000000")]
@@ -575,14 +455,10 @@ fn safe_mode_and_the_recovery_loop_are_left_by_name_and_reverted_later() {
 
 #[test]
 fn a_plan_with_boot_configuration_is_applied_exactly_or_refused() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-broken.raw") else {
         return;
     };
-    let plan = folder.path().join("plan.json");
+    let plan = bench.folder.path().join("plan.json");
     let plan = plan.to_str().unwrap();
     let make = [
         "repair",
@@ -592,35 +468,31 @@ fn a_plan_with_boot_configuration_is_applied_exactly_or_refused() {
         "--plan-out",
         plan,
     ];
-    ends(&coldfix(state.path(), &make, &disk), 0);
+    bench.ends(&make, 0);
     let text = std::fs::read_to_string(plan).unwrap();
     assert!(text.contains("\"element\": \"260000b0\""), "{text}");
     assert!(text.contains(ESP_STORE), "{text}");
     let changed_store = ["bcd", "set", "{bootmgr}", "timeout", "9", "--yes"];
-    ends(&coldfix(state.path(), &changed_store, &disk), 0);
+    bench.ends(&changed_store, 0);
     let apply = ["repair", "--plan", plan, "--yes"];
-    let text = ends(&coldfix(state.path(), &apply, &disk), 3);
+    let text = bench.ends(&apply, 3);
     assert!(
         text.contains("has changed since the plan was made"),
         "{text}"
     );
-    ends(&coldfix(state.path(), &["undo", "--yes"], &disk), 0);
-    let before = dump(&extract(&disk, folder.path(), true));
-    ends(&coldfix(state.path(), &apply, &disk), 0);
-    let after = dump(&extract(&disk, folder.path(), true));
+    bench.ends(&["undo", "--yes"], 0);
+    let before = bench.store();
+    bench.ends(&apply, 0);
+    let after = bench.store();
     assert_eq!(changed(&before, &after), five(LOADER));
 }
 
 #[test]
 fn of_two_installations_the_chosen_one_is_changed() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-two-windows.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-two-windows.raw") else {
         return;
     };
-    let before = dump(&extract(&disk, folder.path(), true));
+    let before = bench.store();
     let fix = [
         "repair",
         "--partition",
@@ -629,28 +501,24 @@ fn of_two_installations_the_chosen_one_is_changed() {
         "serial-console",
         "--yes",
     ];
-    let text = ends(&coldfix(state.path(), &fix, &disk), 0);
-    assert!(text.contains("not the boot manager's default"), "{text}");
-    let after = dump(&extract(&disk, folder.path(), true));
-    assert_eq!(changed(&before, &after), five(SECOND));
-    let text = ends(
-        &coldfix(state.path(), &["diagnose", "--partition", "4"], &disk),
-        0,
+    let text = bench.ends(&fix, 0);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("not the boot manager's default"), "{text}");
+    assert!(
+        flat.contains("{default}, Windows Server, partition=3 is left as it is"),
+        "{text}"
     );
+    let after = bench.store();
+    assert_eq!(changed(&before, &after), five(SECOND));
+    let text = bench.ends(&["diagnose", "--partition", "4"], 0);
     assert!(text.contains("[boot.not-default]"), "{text}");
     // Without a choice, the one store is enough to be looked at.
-    let text = ends(
-        &coldfix(state.path(), &["bcd", "enum", "osloader"], &disk),
-        0,
-    );
+    let text = bench.ends(&["bcd", "enum", "osloader"], 0);
     assert!(text.contains(SECOND), "{text}");
 }
 
 #[test]
 fn faults_of_the_boot_configuration_are_found() {
-    if !tools() {
-        return;
-    }
     for (arguments, finding, code) in [
         (
             &["{default}", "systemroot", r"\Other"][..],
@@ -675,19 +543,18 @@ fn faults_of_the_boot_configuration_are_found() {
         (&["{default}", "debug", "on"], "boot.debug", 1),
         (&["{default}", "custom:22000137", "x"], "boot.imc", 1),
     ] {
-        let (folder, state) = (support::temporary(), support::temporary());
-        let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+        let Some(bench) = Bench::new("gpt-broken.raw") else {
             return;
         };
         let mut set = vec!["bcd", "set"];
         set.extend(arguments);
         set.push("--yes");
-        ends(&coldfix(state.path(), &set, &disk), 0);
-        let text = ends(&coldfix(state.path(), &["diagnose"], &disk), code);
+        bench.ends(&set, 0);
+        let text = bench.ends(&["diagnose"], code);
         assert!(text.contains(&format!("[{finding}]")), "{finding}: {text}");
-        let cured = coldfix(state.path(), &["repair", "--yes"], &disk);
+        let cured = bench.run(&["repair", "--yes"]);
         let text = String::from_utf8_lossy(&cured.stdout).into_owned();
-        let again = ends(&coldfix(state.path(), &["diagnose"], &disk), code);
+        let again = bench.ends(&["diagnose"], code);
         let is_cured = finding == "boot.imc";
         assert_eq!(
             again.contains(&format!("[{finding}]")),
@@ -700,60 +567,59 @@ fn faults_of_the_boot_configuration_are_found() {
         (None, "boot.no-store"),
         (Some("nonsense"), "boot.unreadable"),
     ] {
-        let (folder, state) = (support::temporary(), support::temporary());
-        let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+        let Some(bench) = Bench::new("gpt-broken.raw") else {
             return;
         };
         support::run(
             support::program("mdel")
                 .env("MTOOLS_SKIP_CHECK", "1")
                 .arg("-i")
-                .arg(format!("{}@@{START}", disk.display()))
+                .arg(format!("{}@@{START}", bench.disk.display()))
                 .arg(format!("::/{ESP_STORE}")),
         );
         if let Some(content) = content {
-            let file = folder.path().join("bad");
+            let file = bench.folder.path().join("bad");
             std::fs::write(&file, content.repeat(2000)).unwrap();
-            mcopy(&[file.to_str().unwrap(), &format!("::/{ESP_STORE}")], &disk);
+            put(&bench.disk, START, &file, "BCD");
         }
-        let text = ends(&coldfix(state.path(), &["diagnose"], &disk), 1);
+        let text = bench.ends(&["diagnose"], 1);
         assert!(text.contains(&format!("[{finding}]")), "{text}");
-        let output = coldfix(state.path(), &["bcd", "enum"], &disk);
+        let output = bench.run(&["bcd", "enum"]);
         assert_eq!(output.status.code(), Some(2));
         // A preset does the rest and says what it left out.
         let preset = ["repair", "--preset", "diagnostics", "--yes"];
-        let text = ends(&coldfix(state.path(), &preset, &disk), 0);
+        let text = bench.ends(&preset, 0);
         assert!(text.contains("serial-console is left out"), "{text}");
         let named = ["repair", "--fix", "serial-console", "--yes"];
-        assert_ne!(coldfix(state.path(), &named, &disk).status.code(), Some(0));
+        assert_ne!(bench.run(&named).status.code(), Some(0));
     }
 }
 
 #[test]
 fn in_folders_a_store_inside_is_changed_and_one_outside_is_read() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("mbr-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("mbr-broken.raw") else {
         return;
     };
-    let Some(windows) = support::fixture("folder/healthy", folder.path()) else {
+    let Some(windows) = support::fixture("folder/healthy", bench.folder.path()) else {
         return;
     };
-    let store = extract(&disk, folder.path(), false);
-    let beside = folder.path().join("reserved");
+    let store = extract(&bench.disk, bench.folder.path(), false);
+    let beside = bench.folder.path().join("reserved");
     std::fs::create_dir_all(beside.join("Boot")).unwrap();
     std::fs::copy(&store, beside.join("Boot/BCD")).unwrap();
     let beside = beside.to_str().unwrap();
 
     // Without a store nothing is said of one.
-    ends(&coldfix(state.path(), &["diagnose"], &windows), 0);
-    ends(&coldfix(state.path(), &["bcd", "enum"], &windows), 2);
+    ends(&coldfix(bench.state.path(), &["diagnose"], &windows), 0);
+    ends(&coldfix(bench.state.path(), &["bcd", "enum"], &windows), 2);
     // Outside: read, and exactly refused.
     for given in [beside.to_owned(), format!("{beside}/Boot/BCD")] {
         let text = ends(
-            &coldfix(state.path(), &["bcd", "enum", "--bcd", &given], &windows),
+            &coldfix(
+                bench.state.path(),
+                &["bcd", "enum", "--bcd", &given],
+                &windows,
+            ),
             0,
         );
         assert!(text.contains("at 0x900000 of disk c01df1c5"), "{text}");
@@ -767,22 +633,22 @@ fn in_folders_a_store_inside_is_changed_and_one_outside_is_read() {
             &given,
             "--yes",
         ];
-        let text = ends(&coldfix(state.path(), &set, &windows), 3);
+        let text = ends(&coldfix(bench.state.path(), &set, &windows), 3);
         assert!(text.contains("outside the target"), "{text}");
     }
     let absent = ["bcd", "enum", "--bcd", "/nonexistent"];
-    ends(&coldfix(state.path(), &absent, &windows), 2);
+    ends(&coldfix(bench.state.path(), &absent, &windows), 2);
     // The folder that holds the store is a target of its own.
     let set = ["bcd", "set", "{bootmgr}", "timeout", "5", "--yes"];
     let before = dump(&store);
-    ends(&coldfix(state.path(), &set, Path::new(beside)), 0);
+    ends(&coldfix(bench.state.path(), &set, Path::new(beside)), 0);
     let changed_store = Path::new(beside).join("Boot/BCD");
     assert_eq!(
         changed(&before, &dump(&changed_store)),
         [format!("{MANAGER} 25000004: 0500000000000000")]
     );
     ends(
-        &coldfix(state.path(), &["undo", "--yes"], Path::new(beside)),
+        &coldfix(bench.state.path(), &["undo", "--yes"], Path::new(beside)),
         0,
     );
     assert_eq!(support::sha256(&changed_store), support::sha256(&store));
@@ -791,10 +657,13 @@ fn in_folders_a_store_inside_is_changed_and_one_outside_is_read() {
     std::fs::copy(&store, windows.join("Boot/BCD")).unwrap();
     std::fs::create_dir_all(windows.join("Windows/System32")).unwrap();
     let fix = ["repair", "--fix", "serial-console", "--yes"];
-    ends(&coldfix(state.path(), &fix, &windows), 0);
+    ends(&coldfix(bench.state.path(), &fix, &windows), 0);
     let after = dump(&windows.join("Boot/BCD"));
     assert_eq!(changed(&before, &after), five(LOADER));
-    ends(&coldfix(state.path(), &["undo", "--yes"], &windows), 0);
+    ends(
+        &coldfix(bench.state.path(), &["undo", "--yes"], &windows),
+        0,
+    );
     assert_eq!(
         support::sha256(&windows.join("Boot/BCD")),
         support::sha256(&store)
@@ -803,18 +672,11 @@ fn in_folders_a_store_inside_is_changed_and_one_outside_is_read() {
 
 #[test]
 fn a_store_can_be_named() {
-    if !tools() {
-        return;
-    }
-    let (folder, state) = (support::temporary(), support::temporary());
-    let Some(disk) = support::fixture("gpt-broken.raw", folder.path()) else {
+    let Some(bench) = Bench::new("gpt-broken.raw") else {
         return;
     };
     let named = r"1:\EFI\Microsoft\Boot\BCD";
-    let text = ends(
-        &coldfix(state.path(), &["bcd", "enum", "--bcd", named], &disk),
-        0,
-    );
+    let text = bench.ends(&["bcd", "enum", "--bcd", named], 0);
     assert!(text.contains("on partition 1"), "{text}");
     for (given, about) in [
         (r"3:\Boot\BCD", "no boot configuration store"),
@@ -822,16 +684,16 @@ fn a_store_can_be_named() {
         ("/Boot/BCD", "PARTITION:PATH"),
         (r"3:\Windows\System32\config\SYSTEM", "no BCD store"),
     ] {
-        let text = ends(
-            &coldfix(state.path(), &["bcd", "enum", "--bcd", given], &disk),
-            2,
-        );
+        let text = bench.ends(&["bcd", "enum", "--bcd", given], 2);
         assert!(text.contains(about), "{given}: {text}");
     }
     // A Windows that sleeps has its store open.
-    let Some(asleep) = support::fixture("bad/hibernated.raw", folder.path()) else {
+    let Some(asleep) = support::fixture("bad/hibernated.raw", bench.folder.path()) else {
         return;
     };
     let set = ["bcd", "set", "{bootmgr}", "timeout", "5", "--yes"];
-    assert_ne!(coldfix(state.path(), &set, &asleep).status.code(), Some(0));
+    assert_ne!(
+        coldfix(bench.state.path(), &set, &asleep).status.code(),
+        Some(0)
+    );
 }

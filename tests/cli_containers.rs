@@ -17,7 +17,7 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use coldfix::commit::JournalDir;
 use coldfix::container::child::{Fresh, create_child};
@@ -81,9 +81,7 @@ impl Bench {
     /// The disk as libvhdi reads it. Parents follow the image.
     fn raw(&self, images: &[&Path]) -> PathBuf {
         let raw = self.place("raw");
-        let mut read = Command::new(foreign::python("pyvhdi"));
-        read.arg(support::root().join("tests/support/read_vhd.py"));
-        support::run(read.arg(&raw).args(images));
+        foreign::libvhdi_raw(images[0], &images[1..], &raw);
         raw
     }
 
@@ -99,11 +97,6 @@ impl Bench {
 }
 
 const REPAIRED: [Option<u32>; 2] = [Some(1), Some(1)];
-
-fn qemu_check(image: &Path) {
-    let mut check = support::program("qemu-img");
-    support::run(check.args(["check", "-q", "-f", "vhdx"]).arg(image));
-}
 
 #[test]
 fn dynamic_disks_go_the_whole_road() {
@@ -126,12 +119,10 @@ fn dynamic_disks_go_the_whole_road() {
         bench.ends(&REPAIR, &target, 0);
         assert_eq!(bench.values(&bench.raw(&[&target])), REPAIRED);
         let converted = bench.place("converted");
-        let mut convert = support::program("qemu-img");
-        convert.args(["convert", "-f", format, "-O", "raw"]);
-        support::run(convert.arg(&target).arg(&converted));
+        foreign::qemu_raw(format, &target, &converted);
         assert_eq!(bench.values(&converted), REPAIRED);
         if format == "vhdx" {
-            qemu_check(&target);
+            foreign::qemu_check(&target);
         }
         let repaired = support::sha256(&target);
         let shown = bench.ends(&REPAIR, &target, 0);
@@ -281,7 +272,7 @@ fn a_vhdx_with_a_log_is_judged_as_the_log_says_and_closed_by_a_repair() {
     bench.ends(&["repair", "--fix", "rdp-enable", "--yes"], &target, 0);
     assert_eq!(support::sha256(&target), original);
     bench.ends(&REPAIR, &target, 0);
-    qemu_check(&target);
+    foreign::qemu_check(&target);
     assert_eq!(bench.values(&bench.raw(&[&target])), REPAIRED);
     let shown = bench.ends(&["inspect"], &target, 0);
     assert!(!shown.contains("closed cleanly"), "{shown}");
@@ -443,9 +434,7 @@ fn a_repair_goes_to_a_new_disk() {
             // libvhdi misreads the bitmaps of VHDX children.
             (true, "vhdx") => {
                 let raw = bench.place("raw");
-                let mut read = Command::new(foreign::python("pyvhdi"));
-                read.arg(support::root().join("tests/support/read_vhd.py"));
-                support::run(read.arg("--dissect").arg(&raw).arg(&new));
+                foreign::dissect_raw(&new, &raw);
                 raw
             }
             (true, _) => bench.raw(&[&new, &target]),
@@ -453,7 +442,7 @@ fn a_repair_goes_to_a_new_disk() {
         };
         assert_eq!(bench.values(&raw), REPAIRED, "{file} of {fixture}");
         if file == "copy.vhdx" {
-            qemu_check(&new);
+            foreign::qemu_check(&new);
         }
 
         // What is there is not overwritten; what was made is a disk like others.

@@ -11,26 +11,17 @@
 
 mod support;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use support::ends;
-use support::foreign;
-
-const FOLDER: &str = "ProgramData/Microsoft/Crypto/RSA/MachineKeys";
-const RDP_KEY: &str = "f686aace6942fb7f7ceb231212eef4a4_7f0c0e52-3c5d-4b8e-9f6a-52a1c7e0d3b4";
-const IIS_KEY: &str = "6de9cb26d2b98c01ec4e9e8b34824aa2_7f0c0e52-3c5d-4b8e-9f6a-52a1c7e0d3b4";
+use support::keys::{FOLDER, IIS_KEY, RDP_KEY, audit, descriptors, judges, key, samba};
 
 /// What Samba says of the descriptors that Windows gives: owner and group SYSTEM, protected, in this order.
 const FOLDER_HAS: &str =
     "O:S-1-5-18G:S-1-5-18C:0x9404D:(0;0x0;0x12019f;S-1-1-0)(0;0x0;0x1f01ff;S-1-5-32-544)";
 const KEY_HAS: &str = "O:S-1-5-18G:S-1-5-18C:0x9404D:(0;0x0;0x1f01ff;S-1-5-18)(0;0x0;0x120089;S-1-5-20)\
     (0;0x0;0x1f01ff;S-1-5-80-4022436659-1090538466-1613889075-870485073-3428993833)";
-
-fn key(name: &str) -> String {
-    format!("{FOLDER}/{name}")
-}
 
 fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
     support::coldfix(state)
@@ -39,76 +30,6 @@ fn coldfix(state: &Path, arguments: &[&str], target: &Path) -> Output {
         .args(&arguments[1..])
         .output()
         .expect("run coldfix")
-}
-
-/// The foreign programs that every test here needs.
-fn judges() -> bool {
-    ["ntfssecaudit", "ntfsresize", "ntfsfix", "fls"]
-        .iter()
-        .all(|tool| support::require(tool))
-        && support::require_python("dissect.ntfs")
-        && support::require_python("samba")
-}
-
-/// Descriptors of files as dissect finds them and Samba reads them.
-fn descriptors(disk: &Path, paths: &[&str]) -> Vec<String> {
-    let script = support::root().join("tests/oracles/descriptors.py");
-    let found = support::run(
-        Command::new(foreign::python("dissect.ntfs"))
-            .arg(script)
-            .arg(disk)
-            .arg("0")
-            .args(paths),
-    );
-    let found = String::from_utf8(found.stdout).unwrap();
-    let hex: Vec<&str> = found
-        .lines()
-        .map(|line| line.split_once('\t').unwrap().1)
-        .collect();
-    samba(&hex)
-}
-
-fn samba(hex: &[&str]) -> Vec<String> {
-    let script = support::root().join("tests/oracles/sddl.py");
-    let mut child = Command::new("/usr/bin/python3")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(hex.join("\n").as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(str::to_owned).collect()
-}
-
-/// Foreign auditors find the volume sound.
-#[track_caller]
-fn audit(disk: &Path) {
-    let run = |tool: &str, arguments: &[&str]| {
-        let output = support::program(tool)
-            .args(arguments)
-            .arg(disk)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (
-            output.status.success(),
-            text + &String::from_utf8_lossy(&output.stderr),
-        )
-    };
-    foreign::ntfssecaudit(disk);
-    for (tool, arguments) in [
-        ("ntfsresize", &["-i", "-f"][..]),
-        ("ntfsfix", &["-n"]),
-        ("fls", &["-r"]),
-    ] {
-        let (ok, text) = run(tool, arguments);
-        assert!(ok, "{tool}: {text}");
-    }
 }
 
 /// An ntfs-3g mount that ends with the value.

@@ -345,9 +345,184 @@ fn a_read_only_file_and_a_dirty_volume_are_no_obstacle() {
         let volume = FatVolume::open(Arc::clone(&device) as SharedDevice).unwrap();
         assert!(volume.state().dirty);
         volume.check_writable().unwrap();
+        assert_eq!(volume.notes(), [""; 0]);
         volume.replace(STORE, &content(5, 50_000)).unwrap();
         assert_eq!(volume.read(STORE, u64::MAX).unwrap(), content(5, 50_000));
+        assert!(
+            volume.notes()[0].contains("not closed"),
+            "{:?}",
+            volume.notes()
+        );
     }
+}
+
+/// What `fsck.fat` says of a volume that is not sound.
+fn fsck_finds(bytes: &[u8], folder: &Path, what: &str) {
+    let image = folder.join("unsound");
+    std::fs::write(&image, bytes).unwrap();
+    let output = support::program("fsck.fat")
+        .args(["-n", "-v"])
+        .arg(&image)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(what), "{what}: {text}");
+}
+
+/// A dirty volume on which another file has the store's clusters, or one that looks free.
+#[test]
+fn the_clusters_of_another_file_are_not_freed_taken_or_written() {
+    if !tools() {
+        return;
+    }
+    let folder = support::temporary();
+    let image = make(&MADE[2], folder.path());
+    let whole = {
+        let mut bytes = std::fs::read(&image).unwrap();
+        // FAT16: the flag for a volume that was closed, in both tables.
+        for table in [0, 1] {
+            let sectors = u16::from_le_bytes([bytes[22], bytes[23]]) as usize;
+            let at = entry_offset(&bytes, 1) + table * sectors * 512;
+            bytes[at + 1] &= 0x7f;
+        }
+        bytes
+    };
+    let sectors = u16::from_le_bytes([whole[22], whole[23]]) as usize;
+    let next = |cluster: usize| {
+        let at = entry_offset(&whole, cluster);
+        u16::from_le_bytes([whole[at], whole[at + 1]]) as usize
+    };
+    let chain = |first: usize| {
+        let chain = std::iter::successors(Some(first), |cluster| Some(next(*cluster)));
+        chain
+            .take_while(|cluster| *cluster < 0xfff8)
+            .collect::<Vec<_>>()
+    };
+    let (_, store) = first_cluster(&whole, b"BCD        ");
+    let store = chain(store);
+    let (other_at, other) = first_cluster(&whole, b"KEEP3   BIN");
+    let other = chain(other);
+    let clusters = (2..).take_while(|cluster| entry_offset(&whole, *cluster) < 512 + sectors * 512);
+    // Where growing would go first: behind the store's last cluster.
+    let last = *store.last().unwrap();
+    let free = clusters
+        .clone()
+        .find(|cluster| *cluster > last && next(*cluster) == 0)
+        .unwrap();
+    let changed = |edits: &[(usize, u16)]| {
+        let mut bytes = whole.clone();
+        for (place, value) in edits {
+            bytes[*place..*place + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    };
+    // The same entry in both tables.
+    let entry = |cluster: usize, value: usize| {
+        let at = entry_offset(&whole, cluster);
+        let value = value as u16;
+        [(at, value), (at + sectors * 512, value)]
+    };
+    let record = |cluster: usize| [(other_at + 26, cluster as u16)];
+    let middle = store[store.len() / 2];
+    for (what, edits, writable) in [
+        (
+            "a record that begins in the store",
+            &record(middle)[..],
+            false,
+        ),
+        ("the same first cluster", &record(store[0]), false),
+        (
+            "a chain that runs into the store",
+            &entry(*other.last().unwrap(), middle),
+            false,
+        ),
+        (
+            "a lost chain that runs into the store",
+            &entry(free + 40, middle),
+            false,
+        ),
+        ("a record whose cluster looks free", &record(free), true),
+        (
+            "a chain into a cluster that looks free",
+            &entry(*other.last().unwrap(), free),
+            true,
+        ),
+    ] {
+        let bytes = changed(edits);
+        if what == "the same first cluster" {
+            fsck_finds(&bytes, folder.path(), "share clusters");
+        }
+        for len in [45_056 + 4096, 10_000, 0, 45_056] {
+            let device = Arc::new(MemoryDevice::new(bytes.clone()));
+            let volume = FatVolume::open(Arc::clone(&device) as SharedDevice).unwrap();
+            assert!(volume.state().dirty);
+            let replaced = volume.replace(STORE, &content(5, len));
+            // What looks free is in the way of growing alone.
+            if writable && len <= 45_056 {
+                replaced.unwrap();
+                continue;
+            }
+            let error = replaced.unwrap_err();
+            assert_eq!(error.kind(), Kind::Damaged, "{what}: {error}");
+            assert!(error.to_string().contains("reference"), "{what}: {error}");
+            assert!(
+                error.hint().unwrap().contains("fsck.fat"),
+                "{what}: {error}"
+            );
+            assert!(device.contents() == bytes, "{what}: written");
+        }
+    }
+    // Dirty and sound: all of it goes, and fsck.fat finds nothing but the mark.
+    for len in [60_000, 10_000, 0, 45_056] {
+        let device = Arc::new(MemoryDevice::new(whole.clone()));
+        let volume = FatVolume::open(Arc::clone(&device) as SharedDevice).unwrap();
+        volume.replace(STORE, &content(6, len)).unwrap();
+        let mut bytes = device.contents();
+        for table in [0, 1] {
+            bytes[entry_offset(&whole, 1) + table * sectors * 512 + 1] |= 0x80;
+        }
+        let written = folder.path().join("written");
+        std::fs::write(&written, bytes).unwrap();
+        fsck(&written);
+        assert_eq!(mcopy(&written, STORE), content(6, len));
+    }
+}
+
+/// A folder that cannot be read may hold records of the store's clusters.
+#[test]
+fn behind_a_broken_folder_files_keep_their_length() {
+    if !tools() {
+        return;
+    }
+    let folder = support::temporary();
+    let image = make(&MADE[2], folder.path());
+    let mut bytes = std::fs::read(&image).unwrap();
+    let (at, _) = first_cluster(&bytes, b"AFOLDE~1   ");
+    bytes[at + 26..at + 28].copy_from_slice(&1_u16.to_le_bytes());
+    for len in [60_000, 10_000] {
+        let device = Arc::new(MemoryDevice::new(bytes.clone()));
+        let volume = FatVolume::open(Arc::clone(&device) as SharedDevice).unwrap();
+        let error = volume.replace(STORE, &content(5, len)).unwrap_err();
+        assert!(
+            error.to_string().contains("A folder with a long name"),
+            "{error}"
+        );
+        assert!(device.contents() == bytes);
+    }
+    let (device, volume) = {
+        let device = Arc::new(MemoryDevice::new(bytes));
+        let volume = FatVolume::open(Arc::clone(&device) as SharedDevice).unwrap();
+        (device, volume)
+    };
+    volume.replace(STORE, &content(5, 45_000)).unwrap();
+    assert!(
+        volume.notes()[0].contains("cannot be told"),
+        "{:?}",
+        volume.notes()
+    );
+    let written = folder.path().join("written");
+    std::fs::write(&written, device.contents()).unwrap();
+    assert_eq!(mcopy(&written, STORE), content(5, 45_000));
 }
 
 /// A FAT12 volume that Windows 10 made, in a fixed VHD.

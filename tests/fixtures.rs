@@ -189,20 +189,36 @@ fn volumes_that_must_be_refused_are_refused_by_ntfs_3g() {
     assert_eq!(probe(&made.join("bad/unclean-log.raw")), Some(15));
 }
 
-/// The disk in the repository is the one that the script makes, as far as the repaired hive goes.
+/// The disk in the repository is the one that the script makes, as far as the kind of disk and the hives go.
 #[test]
 fn the_shipped_disk_is_current() {
+    let mut tools = ["icat", "qemu-img", "sgdisk"].into_iter();
     let (true, Some(made)) = (
-        support::require("icat"),
+        tools.all(support::require),
         support::fixtures(&["folder/demo"]),
     ) else {
         return;
     };
     let folder = support::temporary();
-    let disk = folder.path().join("disk.vhd");
-    let packed = support::root().join("fixtures/broken-server.vhd.gz");
-    let unpacked = support::run(support::program("gzip").arg("-dc").arg(packed)).stdout;
-    std::fs::write(&disk, unpacked).unwrap();
+    let image = support::shipped_disk(folder.path());
+    let shown = support::run(
+        support::program("qemu-img")
+            .args(["info", "--output=json"])
+            .arg(&image),
+    );
+    let info: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(info["format"], "vhdx");
+    // Dynamic: zeros take no room.
+    assert!(info["actual-size"].as_u64() < Some(30 << 20), "{info}");
+    let disk = folder.path().join("disk.raw");
+    foreign::qemu_raw("vhdx", &image, &disk);
+    let table = support::run(support::program("sgdisk").arg("-p").arg(&disk)).stdout;
+    let table = String::from_utf8_lossy(&table);
+    let kinds: Vec<&str> = ["EF00", "0C01", "0700"]
+        .into_iter()
+        .filter(|kind| table.contains(kind))
+        .collect();
+    assert_eq!(kinds, ["EF00", "0C01", "0700"], "{table}");
     for hive in ["SYSTEM", "SOFTWARE"] {
         let path = format!("Windows/System32/config/{hive}");
         assert!(

@@ -180,6 +180,7 @@ pub const NAMED: &[Named] = &[
     named("noerrordisplay", 0x2600_0021, BootManager),
     named("bcddevice", 0x2100_0022, BootManager),
     named("bcdfilepath", 0x2200_0023, BootManager),
+    // The type library calls it HiberRoot. In a loader the number means "lastknowngood".
     named("hiberboot", 0x2600_0025, BootManager),
     named("persistbootsequence", 0x2600_0031, BootManager),
     // Loaders.

@@ -105,6 +105,11 @@ fn names_are_unique_where_they_hold() {
             }
         }
     }
+    let number = ElementType(0x2600_0025);
+    assert_eq!(shown_name(ObjectType::BOOT_MANAGER, number), "hiberboot");
+    assert_eq!(shown_name(ObjectType::LOADER, number), "lastknowngood");
+    assert_eq!(by_name(ObjectType::LOADER, "hiberboot"), None);
+    assert_eq!(by_name(ObjectType::BOOT_MANAGER, "lastknowngood"), None);
     // The same number, another name; and a name that does not apply.
     let number = ElementType(0x2300_0003);
     assert_eq!(shown_name(ObjectType::BOOT_MANAGER, number), "default");
@@ -420,59 +425,6 @@ fn gpt_device() -> Vec<u8> {
     data[32..48].copy_from_slice(&LOADER.to_bytes_le());
     data[56..72].copy_from_slice(&OTHER.to_bytes_le());
     data
-}
-
-#[test]
-fn devices_are_read_as_far_as_they_are_known() {
-    let gpt = PartitionId::Gpt {
-        partition: LOADER,
-        disk: OTHER,
-    };
-    assert_eq!(Device::parse(&gpt_device()), Device::Partition(gpt));
-    let mut mbr = gpt_device();
-    mbr[32..48].fill(0);
-    mbr[34] = 0x10;
-    mbr[52] = 1;
-    mbr[56..72].fill(0);
-    mbr[56..60].copy_from_slice(&[0xbb, 0x6b, 0xba, 0xdd]);
-    let mbr_id = PartitionId::Mbr {
-        offset: 0x10_0000,
-        signature: 0xddba_6bbb,
-    };
-    assert_eq!(Device::parse(&mbr), Device::Partition(mbr_id));
-    let mut boot = vec![0; 88];
-    boot[16] = 5;
-    boot[24] = 0x48;
-    assert_eq!(Device::parse(&boot), Device::Boot);
-    let mut locate = vec![0; 46];
-    locate[16] = 8;
-    locate[24] = 0x1e;
-    locate[0x24..0x28].copy_from_slice(&0x1200_0002_u32.to_le_bytes());
-    let locate = Device::parse(&locate);
-    assert_eq!(locate, Device::Locate(element::PATH));
-    let shown = locate.display(&|_| None, &|_| Some("\\x".to_owned()));
-    assert_eq!(shown, "locate=\\x");
-    let shown = Device::Partition(mbr_id).display(&|_| None, &|_| None);
-    assert_eq!(shown, "partition=at 0x100000 of disk ddba6bbb");
-    // A RAM disk in a RAM disk in a RAM disk ... is not followed for ever.
-    let mut nested = gpt_device();
-    for _ in 0..20 {
-        let mut outer = vec![0; 0x44];
-        outer[0x18..0x1c].copy_from_slice(&(nested.len() as u32 + 0x34).to_le_bytes());
-        outer[0x20] = 3;
-        outer[0x38] = 1;
-        outer[0x3c..0x40].copy_from_slice(&(nested.len() as u32 - 4).to_le_bytes());
-        outer[0x40] = 5;
-        outer.extend_from_slice(&nested[16..]);
-        nested = outer;
-    }
-    let _ = Device::parse(&nested);
-    for cut in 0..88 {
-        assert!(matches!(
-            Device::parse(&gpt_device()[..cut]),
-            Device::Unknown { .. }
-        ));
-    }
 }
 
 proptest! {

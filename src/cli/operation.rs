@@ -15,7 +15,7 @@ use crate::container;
 use crate::container::child::Fresh;
 use crate::device::Access;
 use crate::edit::Edit;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Result};
 use crate::hive::log::State;
 use crate::plan::{self, Plan, Step, Touched};
 use crate::report::{EditReport, OperationReport, Report, text};
@@ -142,36 +142,17 @@ impl Session {
         Ok(session)
     }
 
-    /// Applies edits to the installation in memory, and checks that the volume may be written.
+    /// Applies edits to the installation in memory, and checks that the volumes that they change may be written.
     pub(super) fn apply(
         &self,
         installation: &mut Installation,
         edits: &[(Edit, String)],
     ) -> Result<Vec<Step>> {
         if self.writing.discard_journal {
-            installation.volume.discard_journal()?;
-            self.discard_beside(installation, edits)?;
+            discard_journals(installation, edits)?;
         }
-        installation
-            .volume
-            .check_writable()
-            .context(|| installation.describe())?;
+        plan::check_writable(installation, edits.iter().map(|(edit, _)| edit))?;
         plan::apply(installation, edits, self.now.filetime())
-    }
-
-    /// Agrees to the same for the volumes of boot configuration stores that are changed.
-    fn discard_beside(&self, installation: &Installation, edits: &[(Edit, String)]) -> Result<()> {
-        let mut done = vec![installation.partition];
-        for place in edits.iter().filter_map(|(edit, _)| edit.store()) {
-            let store = installation.boot.store(place)?;
-            // FAT has no journal.
-            let has_journal = store.volume.state().journal.is_some();
-            if has_journal && !done.contains(&place.partition) {
-                store.volume.discard_journal()?;
-                done.push(place.partition);
-            }
-        }
-        Ok(())
     }
 
     /// Stores the steps, verifies them, shows them, asks, and commits.
@@ -203,7 +184,9 @@ impl Session {
             }
         }
         let changes = self.target.changes()?;
-        verify::verify(&self.target, installation, steps)?;
+        report
+            .notes
+            .extend(verify::verify(&self.target, installation, steps)?);
         let (ranges, bytes) = changes.totals();
         let mut operation = OperationReport {
             id: None,
@@ -374,6 +357,25 @@ impl Session {
         command.push_str(id);
         command
     }
+}
+
+/// Agrees to discard the journals of the volumes that the edits change.
+fn discard_journals(installation: &Installation, edits: &[(Edit, String)]) -> Result<()> {
+    let mut done = Vec::new();
+    if edits.iter().any(|(edit, _)| edit.store().is_none()) {
+        installation.volume.discard_journal()?;
+        done.push(installation.partition);
+    }
+    for place in edits.iter().filter_map(|(edit, _)| edit.store()) {
+        let store = installation.boot.store(place)?;
+        // FAT has no journal.
+        let has_journal = store.volume.state().journal.is_some();
+        if has_journal && !done.contains(&place.partition) {
+            store.volume.discard_journal()?;
+            done.push(place.partition);
+        }
+    }
+    Ok(())
 }
 
 /// A path as a shell takes it: in quotes where it holds more than letters, figures and a few signs.

@@ -165,7 +165,7 @@ fn revert(
         true => session.target.boot_installation(common.partition)?,
         false => session.target.installation(common.partition)?,
     };
-    installation.volume.check_writable()?;
+    plan::check_writable(&installation, steps.iter().map(|step| &step.edit))?;
     let command = format!("undo {id} --revert");
     let reverted = plan::revert(&mut installation, &steps, &command, session.now.filetime())?;
     let mut report = Report::new(&session.target);

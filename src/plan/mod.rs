@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::edit::{Edit, HiveName, StorePlace};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::hive::Key;
 use crate::volume::Volume;
 use crate::windows::{HiveFile, Installation, Registry, value};
@@ -250,9 +250,24 @@ fn fingerprints(installation: &Installation, steps: &[Step]) -> Result<Vec<Finge
     Ok(fingerprints)
 }
 
+/// `Err(Refused)` when the volume of Windows must not be written and one of `edits` would. A boot configuration store
+/// lies on a volume of its own, which [`apply`] asks.
+pub fn check_writable<'e>(
+    installation: &Installation,
+    edits: impl IntoIterator<Item = &'e Edit>,
+) -> Result<()> {
+    let mut edits = edits.into_iter();
+    match edits.any(|edit| edit.store().is_none()) {
+        true => installation
+            .volume
+            .check_writable()
+            .context(|| installation.describe()),
+        false => Ok(()),
+    }
+}
+
 /// Applies edits: to the registry and to boot configuration stores in memory, to files through the volume (into the
-/// overlay). Edits that change
-/// nothing yield no step.
+/// overlay). Edits that change nothing yield no step.
 ///
 /// `edits` are pairs of edit and reason; `now` is a FILETIME. On an error the installation is half edited and
 /// must be dropped.

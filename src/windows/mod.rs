@@ -3,6 +3,7 @@
 
 pub mod boot;
 mod control_set;
+pub mod firewall;
 mod folders;
 pub mod group_policy;
 mod hive_file;

@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::build::{self, Vhdx};
 use super::disks::{
-    ID, KIB, Noise, assert_same, dissect_raw, guids, libvhdi_at, libvhdi_raw, open, qemu_check,
-    qemu_raw, real, real_parent, require_dissect, require_libvhdi, write_both, write_image,
-    write_sparse,
+    ID, KIB, Noise, Real, assert_same, dissect_raw, guids, libvhdi_at, libvhdi_raw, open,
+    qemu_check, qemu_raw, real, real_parent, require_dissect, require_libvhdi, write_both,
+    write_image, write_sparse,
 };
 use super::support;
 
@@ -189,13 +189,12 @@ fn a_full_copy_is_the_same_disk_in_every_format() {
         "w8-dynamic-1g.vhdx",
         "ws2022-gpt-ntfs.vhdx",
     ] {
-        let Some(image) = real(name, folder.path()) else {
+        let Some(real) = Real::open(name) else {
             return;
         };
-        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
-        let parents: Vec<&Path> = parent.iter().map(|path| path.as_path()).collect();
-        libvhdi_raw(&image, &parents, &raw);
-        let source = open(&image).unwrap();
+        let (image, parents) = (real.image(), real.parents());
+        libvhdi_raw(image, &parents, &raw);
+        let source = &real.opened;
         for (file, format, kind) in [
             ("copy.raw", CopyFormat::Raw, ContainerKind::Raw),
             (

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coldfix::container::{self, Container};
+use coldfix::container::{self, Container, ContainerKind};
 use coldfix::device::memory::MemoryDevice;
 use coldfix::device::overlay::Overlay;
 use coldfix::device::{self, Access, Device, SharedDevice};
@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use rustix::fs::SeekFrom;
 use uuid::Uuid;
 
+pub use super::support::foreign::{dissect_raw, libvhdi_at, libvhdi_raw, qemu_check, qemu_raw};
 use super::{build, support};
 
 /// An image opened for reading, with an overlay that takes what is written.
@@ -66,71 +67,101 @@ pub fn real(name: &str, folder: &Path) -> Option<PathBuf> {
     Some(target)
 }
 
+/// A real image, opened, with its parent where it is a child, in a folder of its own.
+#[derive(Debug)]
+pub struct Real {
+    pub folder: tempfile::TempDir,
+    pub opened: Opened,
+    pub parent: Option<PathBuf>,
+}
+
+impl Real {
+    /// None, and counted, without the data.
+    pub fn open(name: &str) -> Option<Real> {
+        let folder = support::temporary();
+        let image = real(name, folder.path())?;
+        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
+        let opened = open(&image).unwrap();
+        Some(Real {
+            folder,
+            opened,
+            parent,
+        })
+    }
+
+    pub fn image(&self) -> &Path {
+        &self.opened.path
+    }
+
+    pub fn disk(&self) -> &SharedDevice {
+        self.opened.disk()
+    }
+
+    /// The chain behind the image, as libvhdi wants it.
+    pub fn parents(&self) -> Vec<&Path> {
+        self.parent.iter().map(PathBuf::as_path).collect()
+    }
+
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The disk in `written` is what the raw file holds; it is of the same kind, with nothing left to mend.
+    pub fn assert_written(&self, written: &Path, model: &Path, what: &str) {
+        let again = open(written).unwrap();
+        assert!(again.overlay.is_unchanged());
+        assert_eq!(again.container.kind, self.opened.container.kind);
+        assert_same(again.disk(), model, &format!("{what}, reopened"));
+    }
+}
+
+/// Asks `test` of each real image of a list, which has to be of the kind that the list says and to stay as it is.
+/// Without the data, or the programs that judge, nothing is asked, and that is counted.
+pub fn each_real(
+    list: impl IntoIterator<Item = (&'static str, ContainerKind)>,
+    test: impl Fn(&str, &Real),
+) {
+    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
+        return;
+    }
+    for (name, kind) in list {
+        let Some(real) = Real::open(name) else {
+            return;
+        };
+        let before = support::sha256(real.image());
+        assert_eq!(real.opened.container.kind, kind, "{name}");
+        test(name, &real);
+        assert_eq!(support::sha256(real.image()), before, "{name}");
+    }
+}
+
 /// The parent of a real child.
 pub fn real_parent(name: &str) -> Option<String> {
     name.contains("-differential.")
         .then(|| name.replace("differential", "parent"))
 }
 
-/// The disk as qemu-img reads it, as a raw file with holes.
-pub fn qemu_raw(format: &str, image: &Path, target: &Path) {
-    let mut convert = support::program("qemu-img");
-    convert.args(["convert", "-O", "raw"]);
-    if format == "vpc" {
-        // By the footer's size; without this qemu goes by the geometry of some creators.
-        let options = format!(
-            "driver=vpc,force_size_calc=current_size,file.driver=file,file.filename={}",
-            image.display()
-        );
-        convert.args(["--image-opts", &options]);
-    } else {
-        convert.args(["-f", format]).arg(image);
-    }
-    support::run(convert.arg(target));
+/// qemu-img finds no difference between two raw files.
+pub fn assert_same_raw(one: &Path, other: &Path) {
+    let mut compare = support::program("qemu-img");
+    compare.args(["compare", "-f", "raw", "-F", "raw"]);
+    support::run(compare.arg(one).arg(other));
 }
 
-/// `qemu-img check` finds nothing, and has nothing to repair.
-pub fn qemu_check(image: &Path) {
+/// A copy of a VHDX whose log qemu-img has replayed.
+pub fn qemu_replayed(image: &Path, target: &Path) {
+    support::copy(image, target);
     let mut check = support::program("qemu-img");
-    support::run(check.args(["check", "-q", "-f", "vhdx"]).arg(image));
+    check.args(["check", "-q", "-f", "vhdx", "-r", "all"]);
+    support::run(check.arg(target));
 }
 
 pub fn require_libvhdi() -> bool {
     support::require_python("pyvhdi")
 }
 
-fn read_vhd() -> std::process::Command {
-    let mut command = std::process::Command::new(support::foreign::python("pyvhdi"));
-    command.arg(support::root().join("tests/support/read_vhd.py"));
-    command
-}
-
-/// The disk as libvhdi reads it, as a raw file with holes. The chain's parents follow the image.
-pub fn libvhdi_raw(image: &Path, parents: &[&Path], target: &Path) {
-    support::run(read_vhd().arg(target).arg(image).args(parents));
-}
-
 pub fn require_dissect() -> bool {
     support::require_python("dissect.hypervisor")
-}
-
-/// The VHDX as dissect reads it, as a raw file with holes. It finds parents itself.
-pub fn dissect_raw(image: &Path, target: &Path) {
-    support::run(read_vhd().arg("--dissect").arg(target).arg(image));
-}
-
-/// 4096 bytes at each offset, as libvhdi reads them.
-pub fn libvhdi_at(image: &Path, parents: &[&Path], offsets: &[u64]) -> Vec<Vec<u8>> {
-    let list: Vec<String> = offsets.iter().map(u64::to_string).collect();
-    let mut command = read_vhd();
-    command
-        .arg("--at")
-        .arg(list.join(","))
-        .arg(image)
-        .args(parents);
-    let output = support::run(&mut command).stdout;
-    assert_eq!(output.len(), offsets.len() * 4096);
-    output.chunks(4096).map(<[u8]>::to_vec).collect()
 }
 
 /// The disk is what the raw file holds: every byte where that has data; in its holes, where a disk is large, some

@@ -8,8 +8,9 @@ use coldfix::device::memory::MemoryDevice;
 use coldfix::device::overlay::Overlay;
 use proptest::prelude::*;
 
-use super::build::{self, LOG, METADATA, MIB, Step, Vhdx, log_entry};
-use super::disks::{ID, KIB, PARENT, small, with_block};
+use super::build::{self, BAT, LOG, METADATA, MIB, Step, Vhdx, entry, log_entry};
+use super::disks::{ID, KIB, PARENT, contents, open, small, with_block, write_image};
+use super::support;
 
 /// Opens, reads and writes; true when it opened. What does not open says what to do next.
 fn look(bytes: Vec<u8>) -> bool {
@@ -196,4 +197,160 @@ fn claims_of_size_cost_no_memory() {
         short.bytes()
     };
     assert!(!look(bytes));
+}
+
+/// The demonstration disk in a VHDX of 64 TiB whose table has 512 MiB; with its last block once more the first one.
+fn windows(twice: bool) -> build::Image {
+    let folder = support::temporary();
+    let content = contents(open(&support::shipped_disk(folder.path())).unwrap().disk());
+    let mut vhdx = Vhdx::new(64 << 40, MIB as u32);
+    let ratio = vhdx.chunk_ratio();
+    let index = |block: u64| block + block / ratio;
+    let first = (BAT + vhdx.bat_len()) >> 20;
+    let blocks: Vec<(u64, &[u8])> = (0..)
+        .zip(content.chunks(MIB as usize))
+        .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
+        .collect();
+    let placed = blocks.iter().zip(first..);
+    vhdx.bat = placed
+        .map(|((block, _), place)| (index(*block), entry(6, place)))
+        .collect();
+    if twice {
+        vhdx.bat.push((index((64 << 20) - 1), entry(6, first)));
+    }
+    let mut image = vhdx.build();
+    for ((_, data), place) in blocks.iter().zip(first..) {
+        image.put(place << 20, *data);
+    }
+    image.len = image.len.next_multiple_of(MIB);
+    image
+}
+
+/// Large files, mostly holes, whose tables claim all that can be claimed: name, file, how inspect, diagnose and repair
+/// end, and what the repair says.
+fn large() -> Vec<(&'static str, build::Image, [u64; 3], &'static str)> {
+    let guid = uuid::Uuid::from_u128(1);
+    // As long as its table says: 64 TiB in blocks of 1 MiB, a table of 512 MiB and more.
+    let empty = Vhdx::new(64 << 40, MIB as u32);
+    let mut ring = Vhdx::new(8 << 40, 32 << 20);
+    // Every block is the first one.
+    let place = (BAT + ring.bat_len()) >> 20;
+    let count = (8_u64 << 40) / (32 << 20);
+    let ratio = ring.chunk_ratio();
+    let whole = (0..count).map(|block| (block + block / ratio, entry(6, place)));
+    ring.bat = whole.collect();
+    let mut ring = ring.build();
+    ring.put(place << 20, vec![0; 4096]);
+    ring.len = (place + 32) << 20;
+    // Beyond the file, at the end of what an entry can name.
+    let mut beyond = Vhdx::new(8 << 40, 32 << 20);
+    beyond.bat = vec![(0, entry(6, (1 << 44) - 1))];
+    // A log of nearly 4 GiB that has to be searched, and is empty.
+    let mut log = Vhdx::new(4 * MIB, MIB as u32);
+    log.log_guid = guid;
+    let mut log = log.build();
+    for (offset, data) in &mut log.parts {
+        if [64 << 10, 128 << 10].contains(offset) {
+            data[68..72].copy_from_slice(&(0xfff_u32 << 20).to_le_bytes());
+            data[72..80].copy_from_slice(&(1_u64 << 30).to_le_bytes());
+            build::seal_vhdx(data);
+        }
+    }
+    log.len = 6 << 30;
+    // A table of 16 GiB, whose every entry is the footer's copy.
+    let mut vhd = build::vhd(2040 << 30, 2 << 20, ID, None);
+    for (offset, data) in &mut vhd.parts {
+        if *offset == 512 {
+            data[28..32].fill(0xff);
+            data[32..36].copy_from_slice(&512_u32.to_be_bytes());
+            build::seal_vhd(data, 36);
+        }
+    }
+    let (_, footer) = vhd.parts.pop().unwrap();
+    vhd.parts.retain(|(offset, _)| *offset < 1536);
+    vhd.put(20 << 30, footer);
+    // The name of a parent, of nearly 4 GiB.
+    let mut name = build::vhd(64 << 20, 2 << 20, ID, Some((PARENT, "none.vhd")));
+    for (offset, data) in &mut name.parts {
+        if *offset == 512 {
+            data[576 + 4..576 + 12].fill(0xff);
+            build::seal_vhd(data, 36);
+        }
+    }
+    let (_, footer) = name.parts.pop().unwrap();
+    name.put(5 << 30, footer);
+    let zeros = "the first sector is all zeros";
+    vec![
+        ("empty.vhdx", empty.build(), [2; 3], zeros),
+        ("ring.vhdx", ring, [2; 3], zeros),
+        ("beyond.vhdx", beyond.build(), [2; 3], "VHDX BAT, entry 0"),
+        ("log.vhdx", log, [2; 3], "more than coldfix replays"),
+        ("table.vhd", vhd, [2; 3], "expected a block size"),
+        ("name.vhd", name, [3; 3], "its parent is missing"),
+        (
+            "windows.vhdx",
+            windows(false),
+            [0, 1, 1],
+            "repaired and verified",
+        ),
+        (
+            "twice.vhdx",
+            windows(true),
+            [0, 1, 2],
+            "a place of its own for every block",
+        ),
+    ]
+}
+
+/// What the binary needs for files of many GiB and tables of many MiB: measured from outside.
+#[test]
+fn hostile_files_of_any_size_are_answered_in_little_memory_and_time() {
+    if !support::require("gzip") {
+        return;
+    }
+    const MEASURE: &str = "
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+sys.stdout.write(done.stdout + done.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(done.returncode, used.ru_maxrss, int((used.ru_utime + used.ru_stime) * 1000))
+";
+    let folder = support::temporary();
+    for (name, image, codes, about) in large() {
+        let path = folder.path().join(name);
+        write_image(&path, &image);
+        let written = path.metadata().unwrap().modified().unwrap();
+        let commands = [&["inspect"][..], &["diagnose"], &["repair", "--yes"]];
+        for (command, expected) in commands.into_iter().zip(codes) {
+            let ours = support::coldfix(folder.path());
+            let mut measure = std::process::Command::new("/usr/bin/python3");
+            measure.args(["-c", MEASURE]).arg(ours.get_program());
+            measure.arg(command[0]).arg(&path).args(&command[1..]);
+            measure.envs(
+                ours.get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            );
+            let output = support::run(&mut measure);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let last = text.lines().last().unwrap();
+            let numbers: Vec<u64> = last.split(' ').map(|word| word.parse().unwrap()).collect();
+            let [code, kib, milliseconds] = numbers[..] else {
+                panic!("{text}")
+            };
+            eprintln!("{name} {command:?}: exit {code}, {kib} KiB, {milliseconds} ms");
+            assert_eq!(code, expected, "{name} {command:?}: {text}");
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            if command[0] == "repair" {
+                assert!(words.contains(about), "{name}: {text}");
+            }
+            assert!(kib < 256 << 10, "{name} {command:?}: {kib} KiB");
+            assert!(
+                milliseconds < 20_000,
+                "{name} {command:?}: {milliseconds} ms"
+            );
+        }
+        let now = path.metadata().unwrap().modified().unwrap();
+        assert_eq!(now == written, codes[2] != 1, "{name}: written");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

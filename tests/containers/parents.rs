@@ -194,10 +194,13 @@ fn a_parent_that_was_not_closed_is_replayed_in_memory_and_left_alone() {
     assert_eq!(support::sha256(&base), before);
 }
 
+/// A real checkpoint whose parent nobody has.
+pub const ORPHAN: &str = "w2019-orphan-diff.avhdx";
+
 #[test]
 fn a_checkpoint_of_hyper_v_without_its_parent_is_refused_by_name() {
     let folder = support::temporary();
-    let Some(image) = real("w2019-orphan-diff.avhdx", folder.path()) else {
+    let Some(image) = real(ORPHAN, folder.path()) else {
         return;
     };
     let error = open(&image).unwrap_err();

@@ -13,13 +13,13 @@ use coldfix::partition;
 
 use super::build;
 use super::disks::{
-    ID, KIB, Noise, PARENT, assert_same, contents, in_memory, libvhdi_at, libvhdi_raw, open,
-    qemu_raw, real, real_parent, require_libvhdi, with_block, with_block_of, write_both,
-    write_sparse,
+    ID, KIB, Noise, PARENT, assert_same, assert_same_raw, contents, each_real, in_memory,
+    libvhdi_at, libvhdi_raw, open, qemu_raw, real, require_libvhdi, with_block, with_block_of,
+    write_both, write_sparse,
 };
 use super::support;
 
-const REAL: [(&str, ContainerKind); 9] = [
+pub const REAL: [(&str, ContainerKind); 9] = [
     ("w10-ntfs-fixed.vhd", ContainerKind::FixedVhd),
     ("w10-ntfs-parent.vhd", ContainerKind::FixedVhd),
     ("w10-fat-parent.vhd", ContainerKind::FixedVhd),
@@ -33,30 +33,20 @@ const REAL: [(&str, ContainerKind); 9] = [
 
 #[test]
 fn every_real_vhd_is_the_disk_that_others_read() {
-    if !support::require("qemu-img") || !require_libvhdi() {
-        return;
-    }
-    let folder = support::temporary();
-    let raw = folder.path().join("raw");
-    for (name, kind) in REAL {
-        let Some(image) = real(name, folder.path()) else {
-            return;
-        };
-        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
-        let opened = open(&image).unwrap();
-        assert_eq!(opened.container.kind, kind, "{name}");
-        assert!(opened.overlay.is_unchanged());
-        let small = opened.disk().len() < 1 << 30;
-        if parent.is_none() {
-            qemu_raw("vpc", &image, &raw);
-            assert_same(opened.disk(), &raw, &format!("{name}, qemu-img"));
+    each_real(REAL, |name, real| {
+        let raw = real.place("raw");
+        let (image, parents) = (real.image(), real.parents());
+        assert!(real.opened.overlay.is_unchanged());
+        let small = real.disk().len() < 1 << 30;
+        if parents.is_empty() {
+            qemu_raw("vpc", image, &raw);
+            assert_same(real.disk(), &raw, &format!("{name}, qemu-img"));
         }
-        let parents: Vec<&Path> = parent.iter().map(|path| path.as_path()).collect();
         if name == "w10-fat-differential.vhd" {
             // Windows set single bits of some bytes here, and libvhdi takes bits by the byte. One sector differs:
             // WPSettings.dat, of which the child has nothing, is zeros to libvhdi, and what Windows writes to us.
-            libvhdi_raw(&image, &parents, &raw);
-            let (ours, theirs) = (contents(opened.disk()), fs::read(&raw).unwrap());
+            libvhdi_raw(image, &parents, &raw);
+            let (ours, theirs) = (contents(real.disk()), fs::read(&raw).unwrap());
             let differ = |sector: &usize| {
                 let at = sector * 512;
                 ours[at..at + 512] != theirs[at..at + 512]
@@ -68,72 +58,52 @@ fn every_real_vhd_is_the_disk_that_others_read() {
             assert!(ours[186 * 512..187 * 512] == parent[186 * 512..187 * 512]);
             assert_eq!(ours[186 * 512..][..4], [12, 0, 0, 0]);
         } else if small {
-            libvhdi_raw(&image, &parents, &raw);
-            assert_same(opened.disk(), &raw, &format!("{name}, libvhdi"));
+            libvhdi_raw(image, &parents, &raw);
+            assert_same(real.disk(), &raw, &format!("{name}, libvhdi"));
         } else {
-            let offsets = [0, 1 << 31, opened.disk().len() - 4096];
-            for (offset, theirs) in offsets.iter().zip(libvhdi_at(&image, &parents, &offsets)) {
+            let offsets = [0, 1 << 31, real.disk().len() - 4096];
+            for (offset, theirs) in offsets.iter().zip(libvhdi_at(image, &parents, &offsets)) {
                 let mut ours = vec![0; 4096];
-                opened.disk().read_at(*offset, &mut ours).unwrap();
+                real.disk().read_at(*offset, &mut ours).unwrap();
                 assert_eq!(ours, theirs, "{name} at {offset:#x}");
             }
         }
         // Each but the two empty ones holds an MBR with one partition.
         if small {
-            let table = partition::scan(opened.disk()).unwrap();
+            let table = partition::scan(real.disk()).unwrap();
             assert_eq!(
                 (table.partitions.len(), table.notes.len()),
                 (1, 0),
                 "{name}"
             );
         }
-        let notes = opened.container.notes.join(" ");
+        let notes = real.opened.container.notes.join(" ");
         assert_eq!(notes.contains("geometry"), name.starts_with("virtualpc"));
-        assert_eq!(notes.contains("read from its parent"), parent.is_some());
-    }
+        assert_eq!(notes.contains("read from its parent"), !parents.is_empty());
+    });
 }
 
 /// Writes at random places, commits to a copy, and holds that copy against the same writes on a raw file.
 #[test]
 fn what_is_written_others_read_back() {
-    if !support::require("qemu-img") || !require_libvhdi() {
-        return;
-    }
-    let folder = support::temporary();
-    let (model, raw) = (folder.path().join("model"), folder.path().join("raw"));
-    let written = folder.path().join("written.vhd");
-    for (name, kind) in REAL {
-        if name.starts_with("virtualpc") {
-            continue; // qemu-img compare goes by its geometry
-        }
-        let Some(image) = real(name, folder.path()) else {
-            return;
-        };
-        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
-        let parents: Vec<&Path> = parent.iter().map(|path| path.as_path()).collect();
-        let before = support::sha256(&image);
-        let opened = open(&image).unwrap();
-        match parent {
-            None => qemu_raw("vpc", &image, &model),
+    each_real(REAL, |name, real| {
+        let (model, raw) = (real.place("model"), real.place("raw"));
+        let written = real.place("written.vhd");
+        let (image, parents) = (real.image(), real.parents());
+        match parents.is_empty() {
+            true => qemu_raw("vpc", image, &model),
             // What the test above has judged; libvhdi misreads its single bits.
-            Some(_) if name.contains("fat") => fs::write(&model, contents(opened.disk())).unwrap(),
-            Some(_) => libvhdi_raw(&image, &parents, &model),
+            false if name.contains("fat") => fs::write(&model, contents(real.disk())).unwrap(),
+            false => libvhdi_raw(image, &parents, &model),
         }
-        write_both(opened.disk(), &model, 40, &mut Noise::new(7));
-        assert_same(
-            opened.disk(),
-            &model,
-            &format!("{name}, through the overlay"),
-        );
-        opened.commit_to(&written);
-        assert_eq!(support::sha256(&image), before);
-        if parent.is_none() {
+        write_both(real.disk(), &model, 40, &mut Noise::new(7));
+        assert_same(real.disk(), &model, &format!("{name}, through the overlay"));
+        real.opened.commit_to(&written);
+        if parents.is_empty() {
             qemu_raw("vpc", &written, &raw);
-            let mut compare = support::program("qemu-img");
-            compare.args(["compare", "-f", "raw", "-F", "raw"]);
-            support::run(compare.arg(&model).arg(&raw));
+            assert_same_raw(&model, &raw);
         }
-        if opened.disk().len() < 1 << 30 {
+        if real.disk().len() < 1 << 30 {
             libvhdi_raw(&written, &parents, &raw);
             assert!(
                 fs::read(&raw).unwrap() == fs::read(&model).unwrap(),
@@ -151,19 +121,16 @@ fn what_is_written_others_read_back() {
             }
         }
         // And we ourselves, from the bottom, with nothing left to mend.
-        let again = open(&written).unwrap();
-        assert!(again.overlay.is_unchanged());
-        assert_eq!(again.container.kind, kind);
-        assert_same(again.disk(), &model, &format!("{name}, reopened"));
+        real.assert_written(&written, &model, name);
         let len = fs::metadata(&written).unwrap().len();
-        if len > fs::metadata(&image).unwrap().len() {
+        if len > fs::metadata(image).unwrap().len() {
             assert_eq!(len % 4096, 0);
         }
-        if kind != ContainerKind::FixedVhd {
+        if real.opened.container.kind != ContainerKind::FixedVhd {
             let (start, end) = ends(&written);
             assert_eq!(start, end, "{name}: the two footers");
         }
-    }
+    });
 }
 
 /// Where a file with holes has data, in whole MiB, aligned to 4096.

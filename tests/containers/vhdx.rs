@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use coldfix::container::ContainerKind;
@@ -13,12 +12,12 @@ use uuid::Uuid;
 
 use super::build::{BAT, Vhdx, entry};
 use super::disks::{
-    Noise, assert_same, dissect_raw, guids, libvhdi_at, libvhdi_raw, open, qemu_check, qemu_raw,
-    real, real_parent, require_dissect, require_libvhdi, write_both, write_image,
+    Noise, assert_same, assert_same_raw, dissect_raw, each_real, guids, libvhdi_at, libvhdi_raw,
+    open, qemu_check, qemu_raw, qemu_replayed, real, require_libvhdi, write_both, write_image,
 };
 use super::support;
 
-const REAL: [(&str, ContainerKind); 9] = [
+pub const REAL: [(&str, ContainerKind); 9] = [
     ("w10-ntfs-fixed.vhdx", ContainerKind::FixedVhdx),
     ("w10-ntfs-parent.vhdx", ContainerKind::FixedVhdx),
     ("w10-fat-parent.vhdx", ContainerKind::FixedVhdx),
@@ -33,38 +32,28 @@ const REAL: [(&str, ContainerKind); 9] = [
     ("w10-fat-differential.vhdx", ContainerKind::DifferencingVhdx),
 ];
 
-const DIRTY: [&str; 2] = ["w10-dirty-log.vhdx", "qemu-dirty-log-10g.vhdx"];
+pub const DIRTY: [&str; 2] = ["w10-dirty-log.vhdx", "qemu-dirty-log-10g.vhdx"];
 
 #[test]
 fn every_real_vhdx_is_the_disk_that_others_read() {
-    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
-        return;
-    }
-    let folder = support::temporary();
-    let raw = folder.path().join("raw");
-    for (name, kind) in REAL {
-        let Some(image) = real(name, folder.path()) else {
-            return;
-        };
-        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
-        let parents: Vec<&Path> = parent.iter().map(|path| path.as_path()).collect();
-        let opened = open(&image).unwrap();
-        assert_eq!(opened.container.kind, kind, "{name}");
-        assert!(opened.overlay.is_unchanged());
-        if parent.is_none() {
-            qemu_raw("vhdx", &image, &raw);
-            assert_same(opened.disk(), &raw, &format!("{name}, qemu-img"));
-            assert!(opened.container.notes.is_empty());
+    each_real(REAL, |name, real| {
+        let raw = real.place("raw");
+        let (image, parents) = (real.image(), real.parents());
+        assert!(real.opened.overlay.is_unchanged());
+        if parents.is_empty() {
+            qemu_raw("vhdx", image, &raw);
+            assert_same(real.disk(), &raw, &format!("{name}, qemu-img"));
+            assert!(real.opened.container.notes.is_empty());
         }
-        libvhdi_raw(&image, &parents, &raw);
-        assert_same(opened.disk(), &raw, &format!("{name}, libvhdi"));
-        dissect_raw(&image, &raw);
-        assert_same(opened.disk(), &raw, &format!("{name}, dissect"));
+        libvhdi_raw(image, &parents, &raw);
+        assert_same(real.disk(), &raw, &format!("{name}, libvhdi"));
+        dissect_raw(image, &raw);
+        assert_same(real.disk(), &raw, &format!("{name}, dissect"));
         if name.starts_with('w') && !name.starts_with("w8") {
-            let table = partition::scan(opened.disk()).unwrap();
+            let table = partition::scan(real.disk()).unwrap();
             assert_eq!(table.partitions.len(), 1, "{name}");
         }
-    }
+    });
 }
 
 #[test]
@@ -81,13 +70,7 @@ fn a_log_is_replayed_as_qemu_replays_it_and_closed_by_what_is_committed() {
             return;
         };
         let before = support::sha256(&image);
-        support::copy(&image, &theirs);
-        let mut check = support::program("qemu-img");
-        support::run(
-            check
-                .args(["check", "-q", "-f", "vhdx", "-r", "all"])
-                .arg(&theirs),
-        );
+        qemu_replayed(&image, &theirs);
         qemu_raw("vhdx", &theirs, &raw);
         let opened = open(&image).unwrap();
         assert!(!opened.overlay.is_unchanged());
@@ -122,64 +105,36 @@ fn a_log_is_replayed_as_qemu_replays_it_and_closed_by_what_is_committed() {
 
 #[test]
 fn what_is_written_others_read_back() {
-    if !support::require("qemu-img") || !require_libvhdi() || !require_dissect() {
-        return;
-    }
-    let folder = support::temporary();
-    let (model, raw) = (folder.path().join("model"), folder.path().join("raw"));
-    let written = folder.path().join("written.vhdx");
     let dirty = DIRTY.map(|name| (name, ContainerKind::DynamicVhdx));
-    for (name, kind) in REAL.into_iter().chain(dirty) {
-        let Some(image) = real(name, folder.path()) else {
-            return;
-        };
-        let parent = real_parent(name).map(|parent| real(&parent, folder.path()).unwrap());
-        let parents: Vec<&Path> = parent.iter().map(|path| path.as_path()).collect();
+    each_real(REAL.into_iter().chain(dirty), |name, real| {
+        let (model, raw) = (real.place("model"), real.place("raw"));
+        let written = real.place("written.vhdx");
+        let (image, parents) = (real.image(), real.parents());
         let is_dirty = DIRTY.contains(&name);
         if is_dirty {
-            support::copy(&image, &written);
-            let mut check = support::program("qemu-img");
-            support::run(
-                check
-                    .args(["check", "-q", "-f", "vhdx", "-r", "all"])
-                    .arg(&written),
-            );
+            qemu_replayed(image, &written);
             qemu_raw("vhdx", &written, &model);
         } else {
-            libvhdi_raw(&image, &parents, &model);
+            libvhdi_raw(image, &parents, &model);
         }
-        let before = support::sha256(&image);
-        let opened = open(&image).unwrap();
-        write_both(opened.disk(), &model, 40, &mut Noise::new(11));
-        assert_same(
-            opened.disk(),
-            &model,
-            &format!("{name}, through the overlay"),
-        );
-        opened.commit_to(&written);
-        assert_eq!(support::sha256(&image), before);
-        if parent.is_none() {
+        write_both(real.disk(), &model, 40, &mut Noise::new(11));
+        assert_same(real.disk(), &model, &format!("{name}, through the overlay"));
+        real.opened.commit_to(&written);
+        if parents.is_empty() {
             qemu_check(&written);
             qemu_raw("vhdx", &written, &raw);
-            let mut compare = support::program("qemu-img");
-            compare.args(["compare", "-f", "raw", "-F", "raw"]);
-            support::run(compare.arg(&model).arg(&raw));
+            assert_same_raw(&model, &raw);
         }
-        if opened.disk().len() <= 1 << 30 {
+        if real.disk().len() <= 1 << 30 {
             libvhdi_raw(&written, &parents, &raw);
-            let mut compare = support::program("qemu-img");
-            compare.args(["compare", "-f", "raw", "-F", "raw"]);
-            support::run(compare.arg(&model).arg(&raw));
+            assert_same_raw(&model, &raw);
             dissect_raw(&written, &raw);
-            assert_same(opened.disk(), &raw, &format!("{name}, written, dissect"));
+            assert_same(real.disk(), &raw, &format!("{name}, written, dissect"));
         }
-        let again = open(&written).unwrap();
-        assert!(again.overlay.is_unchanged());
-        assert_eq!(again.container.kind, kind);
-        assert_same(again.disk(), &model, &format!("{name}, reopened"));
-        let (old, new) = (guids(&image), guids(&written));
+        real.assert_written(&written, &model, name);
+        let (old, new) = (guids(image), guids(&written));
         assert!(old.0 != new.0 && old.1 != new.1, "{name}");
-    }
+    });
 }
 
 /// Blocks -1, 0 and +1 of the first and the second chunk border, for both usual block sizes, written by us and read

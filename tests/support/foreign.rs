@@ -207,6 +207,47 @@ pub fn regipy_dump(hive: &Path, key: &str) -> String {
     String::from_utf8(run(&mut command).stdout).expect("JSON")
 }
 
+/// The values of a key, as `hivexsh` lists them. Every key starts from the root.
+pub fn hivexsh(hive: &Path, key: &str) -> String {
+    let folder = super::temporary();
+    let script = folder.path().join("script");
+    std::fs::write(&script, format!("cd \\{key}\nlsval\n")).expect("write the script");
+    let output = run(program("hivexsh").arg("-f").arg(&script).arg(hive));
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
+}
+
+/// A binary value as regipy reads it. None where there is no such key or value.
+pub fn regipy_bytes(hive: &Path, key: &str, name: &str) -> Option<Vec<u8>> {
+    const SCRIPT: &str = "
+import logging, sys
+logging.disable(logging.CRITICAL)
+from regipy.exceptions import RegistryKeyNotFoundException
+from regipy.registry import RegistryHive
+hive, key, name = sys.argv[1:]
+try:
+    found = RegistryHive(hive).get_key('\\\\' + key)
+except RegistryKeyNotFoundException:
+    sys.exit()
+for value in found.iter_values(trim_values=False):
+    if value.name == name:
+        data = value.value
+        print(data if isinstance(data, str) else data.hex())
+";
+    let mut command = Command::new(python("regipy"));
+    command.args(["-c", SCRIPT]).arg(hive).args([key, name]);
+    let output = run(&mut command).stdout;
+    let text = String::from_utf8(output).expect("hexadecimal");
+    Some(from_hex(text.strip_suffix('\n')?))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What differs between two dumps: paths of keys and values, each with both sides.
 pub fn differences(before: &Dump, after: &Dump) -> Vec<String> {
     let mut found = Vec::new();
@@ -281,6 +322,55 @@ pub fn partitions(disk: &Path) -> Vec<(u64, u64)> {
             )
         })
         .collect()
+}
+
+/// The disk in an image of a `format` that qemu-img knows, as a raw file with holes.
+pub fn qemu_raw(format: &str, image: &Path, target: &Path) {
+    let mut convert = program("qemu-img");
+    convert.args(["convert", "-O", "raw"]);
+    if format == "vpc" {
+        // By the footer's size; without this qemu goes by the geometry of some creators.
+        let options = format!(
+            "driver=vpc,force_size_calc=current_size,file.driver=file,file.filename={}",
+            image.display()
+        );
+        convert.args(["--image-opts", &options]);
+    } else {
+        convert.args(["-f", format]).arg(image);
+    }
+    run(convert.arg(target));
+}
+
+/// Fails unless qemu-img finds the VHDX sound.
+pub fn qemu_check(image: &Path) {
+    let mut check = program("qemu-img");
+    run(check.args(["check", "-q", "-f", "vhdx"]).arg(image));
+}
+
+fn read_vhd() -> Command {
+    let mut command = Command::new(python("pyvhdi"));
+    command.arg(root().join("tests/support/read_vhd.py"));
+    command
+}
+
+/// The disk as libvhdi reads it, as a raw file with holes; the parents in the order of the chain.
+pub fn libvhdi_raw(image: &Path, parents: &[&Path], target: &Path) {
+    run(read_vhd().arg(target).arg(image).args(parents));
+}
+
+/// 4096 bytes at each of the offsets, as libvhdi reads them.
+pub fn libvhdi_at(image: &Path, parents: &[&Path], offsets: &[u64]) -> Vec<Vec<u8>> {
+    let list: Vec<String> = offsets.iter().map(u64::to_string).collect();
+    let mut command = read_vhd();
+    command.arg("--at").arg(list.join(","));
+    let output = run(command.arg(image).args(parents)).stdout;
+    assert_eq!(output.len(), offsets.len() * 4096);
+    output.chunks(4096).map(<[u8]>::to_vec).collect()
+}
+
+/// A VHDX as dissect reads it, as a raw file with holes; it finds parents itself.
+pub fn dissect_raw(image: &Path, target: &Path) {
+    run(read_vhd().arg("--dissect").arg(target).arg(image));
 }
 
 /// A file of an NTFS volume (no partition table), as ntfs-3g's `ntfscat` reads it.

@@ -20,7 +20,9 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod boot_store;
 pub mod foreign;
+pub mod keys;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -292,6 +294,15 @@ pub fn fixture(name: &str, folder: &Path) -> Option<PathBuf> {
     let target = folder.join(made.file_name().expect("a fixture has a name"));
     copy(&made, &target);
     Some(target)
+}
+
+/// The broken server that ships with the repository, unpacked into `folder`, to be changed at will.
+pub fn shipped_disk(folder: &Path) -> PathBuf {
+    let packed = root().join("fixtures/broken-server.vhdx.gz");
+    let target = folder.join("broken-server.vhdx");
+    let unpacked = run(program("gzip").arg("-dc").arg(packed)).stdout;
+    fs::write(&target, unpacked).expect("write the disk");
+    target
 }
 
 /// What a run printed, both streams; fails unless it ended with `code`.

@@ -6,21 +6,23 @@
 //! table        which cluster follows which; free ones
 //! directory    names
 //! replace      a file's content, with more or fewer clusters
+//! references   who else refers to a cluster
 //! second_reader  the crate fatfs, for verification
 //! ```
 //!
 //! Files are read and replaced. FAT has no journal: a volume marked dirty is one that was not closed, and nothing
-//! waits in it. It has no permissions either. Not handled: making, renaming and removing files. Two files that share
-//! a cluster are not looked for: that is a check of the whole volume, for `fsck.fat` or `chkdsk`.
+//! waits in it. It has no permissions either. Not handled: making, renaming and removing files; repairing the volume
+//! itself, which is for `fsck.fat` or `chkdsk`.
 
 mod boot_sector;
 mod directory;
+mod references;
 mod replace;
 mod second_reader;
 mod table;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use boot_sector::{Geometry, Width};
 use directory::{Folder, Record};
@@ -39,6 +41,8 @@ pub struct FatVolume {
     device: SharedDevice,
     geometry: Geometry,
     state: State,
+    /// See [`Volume::notes`].
+    notes: Mutex<Vec<String>>,
 }
 
 impl Geometry {
@@ -80,7 +84,15 @@ impl FatVolume {
             device,
             geometry,
             state,
+            notes: Mutex::default(),
         })
+    }
+
+    fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
     }
 
     fn root(&self) -> Result<Folder> {
@@ -242,7 +254,19 @@ impl Volume for FatVolume {
     fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
         let record = self.file(path)?;
         self.replace_content(path, &record, content)
-            .context(|| format!("replacing {path}"))
+            .context(|| format!("replacing {path}"))?;
+        if self.state.dirty {
+            self.note(
+                "the FAT volume is marked as not closed; that mark stays, so that it is checked where it is next mounted"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.clone()
     }
 
     fn tree(&self, path: &str) -> Result<Vec<TreeEntry>> {

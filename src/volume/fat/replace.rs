@@ -8,7 +8,11 @@
 //! ```
 //!
 //! A file's chain has exactly as many clusters as its length needs, which `fsck.fat` and Windows check. Everything
-//! that can be wrong is found before the first write. Times and attributes stay as they are.
+//! that can be wrong is found before the first write: a cluster that another file refers to too is neither written nor
+//! freed, and one that looks free and is referred to is not taken. Times and attributes stay as they are.
+//!
+//! A volume that was not closed is written nevertheless, with a note: FAT has nothing that waits, and whether its
+//! clusters are sound has just been looked at.
 
 use super::FatVolume;
 use super::boot_sector::Width;
@@ -46,10 +50,12 @@ impl FatVolume {
                 table.check_copies(*cluster)?;
             }
         }
-        if needed > had {
-            let more = self.grow_chain(name, &mut table, &chain, needed)?;
-            chain.extend(more);
-        }
+        let more = match needed > had {
+            true => self.grow_chain(name, &mut table, &chain, needed)?,
+            false => Vec::new(),
+        };
+        self.check_references(name, &chain, &more, needed != had)?;
+        chain.extend(more);
         let freed = chain.split_off(needed.min(chain.len()));
 
         for (cluster, part) in chain.iter().zip(content.chunks(cluster_size)) {
@@ -73,6 +79,32 @@ impl FatVolume {
             count_free(self.device.as_ref(), geometry, change, last)?;
         }
         self.write_record(record, chain.first().copied().unwrap_or(0), len)
+    }
+
+    /// `Damaged` when another file refers to one of these clusters, or may do so and the file's length changes.
+    fn check_references(
+        &self,
+        name: &str,
+        chain: &[u32],
+        more: &[u32],
+        is_resized: bool,
+    ) -> Result<()> {
+        let references = self.references(chain.iter().chain(more))?;
+        references.check(&self.geometry, chain, 1)?;
+        references.check(&self.geometry, more, 0)?;
+        match references.unknown {
+            Some(error) if is_resized => Err(error.with_hint(
+                "making sure that no other file is in the same clusters",
+                "nothing was written; check the volume with fsck.fat or chkdsk first, on a copy",
+            )),
+            Some(error) => {
+                self.note(format!(
+                    "{name} was written in its own clusters; whether another file is in them too cannot be told: {error}"
+                ));
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The clusters that `chain` needs besides its own to be `needed` long. Nothing is written.
