@@ -15,8 +15,8 @@ use crate::windows::{ControlSet, Reading};
 use super::authentication::{ORACLE, ORACLE_KEYS};
 use super::twins::{self, deletion_note};
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, group_policy,
-    machine_keys, shown, system_path, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, firewall,
+    group_policy, machine_keys, shown, system_path, unknown_value,
 };
 
 const LSA: &str = r"Control\Lsa";
@@ -115,7 +115,7 @@ pub(super) const FIX: Fix = Fix {
     name: "harden",
     values: "",
     title: "Put back what lowers security",
-    explanation: "Where it is lowered, in every control set that Select names: Network Level Authentication on; SecurityLayer to Windows' own value (2, before Windows 10 1) and MinEncryptionLevel to 2; Enabled and DisabledByDefault of SSL 2.0 to TLS 1.1 deleted where they switch a version on, with keys that hold nothing else; AllowEncryptionOracle 2 deleted; LimitBlankPasswordUse 1; the group policy client released; permissions of MachineKeys and Remote Desktop's key as Windows makes them. Policies that lower a setting are deleted. It does not know what the machine had before: FIPS, stored credentials and permissions of other keys are not put back; `coldfix undo` does that.",
+    explanation: "Where it is lowered, in every control set that Select names: Network Level Authentication on; SecurityLayer to Windows' own value (2, before Windows 10 1) and MinEncryptionLevel to 2; Enabled and DisabledByDefault of SSL 2.0 to TLS 1.1 deleted where they switch a version on, with keys that hold nothing else; AllowEncryptionOracle 2 deleted; LimitBlankPasswordUse 1; the firewall on in every profile where it is off; the group policy client released; permissions of MachineKeys and Remote Desktop's key as Windows makes them. Policies that lower a setting are deleted. It does not know what the machine had before: FIPS, stored credentials and permissions of other keys are not put back; `coldfix undo` does that.",
     source: SOURCE,
     edits,
 };
@@ -149,6 +149,9 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         edits: group_policy::release(facts),
         ..Proposal::default()
     };
+    let firewall = (firewall::ON.edits)(facts, None)?.edits.into_iter();
+    let off = firewall.filter(|edit| switched_off(facts, edit));
+    proposal.edits.extend(off);
     for finding in run(facts) {
         if finding.id == MACHINE_KEYS.id {
             proposal.notes.push(
@@ -164,6 +167,16 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         }
     }
     Ok(proposal)
+}
+
+/// True where the edit sets a number that is 0 now; what is absent is left to the default of Windows.
+fn switched_off(facts: &Facts<'_>, edit: &Edit) -> bool {
+    match edit {
+        Edit::SetValue {
+            hive, key, name, ..
+        } => facts.registry().dword(*hive, key, name) == Reading::Found(0),
+        _ => false,
+    }
 }
 
 /// A setting with a policy is lowered when the number in force is `low`.
