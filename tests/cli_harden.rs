@@ -11,7 +11,7 @@ mod support;
 
 use support::ends;
 use support::foreign::{self, Reader};
-use support::keys::{FOLDER, IIS_KEY, RDP_KEY, audit, descriptors, judges, key};
+use support::keys::{FOLDER, IIS_KEY, RDP_KEY, descriptors, judges, key};
 use support::machine::Machine;
 
 const LISTENER: &str = r"ControlSet001\Control\Terminal Server\WinStations\RDP-Tcp";
@@ -203,7 +203,14 @@ fn permissions_of_machine_keys_are_put_back() {
     assert_ne!(broad[2], before[2]);
     let text = ends(&run(&["diagnose"]), 0);
     assert!(!text.contains("harden.machine-keys"), "{text}");
-    audit(&disk);
+    // Not ntfssecaudit: version 1.5.0 reads on behind the tenth entry of the copy of `$SDS`, and falls.
+    for (tool, arguments) in [
+        ("ntfsresize", &["-i", "-f"][..]),
+        ("ntfsfix", &["-n"]),
+        ("fls", &["-r"]),
+    ] {
+        support::run(support::program(tool).args(arguments).arg(&disk));
+    }
 }
 
 #[test]
