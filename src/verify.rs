@@ -15,7 +15,7 @@ use std::collections::HashSet;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::hive::second_opinion::second_opinion;
+use crate::hive::second_opinion::{second_opinion, security_to_second_reader};
 use crate::plan::{self, Step};
 use crate::target::Target;
 use crate::windows::{Installation, Reading, value};
@@ -88,6 +88,8 @@ pub fn verify(target: &Target, installation: &Installation, steps: &[Step]) -> R
 struct Later {
     /// Values that were set or deleted: hive, key, name.
     values: HashSet<(HiveName, String, String)>,
+    /// Keys that got another descriptor.
+    secured: HashSet<(HiveName, String)>,
     /// Keys that were deleted, with everything below them.
     deleted: HashSet<(HiveName, String)>,
     /// Keys that were made, and the keys above them: there again, if an earlier edit deleted them.
@@ -107,6 +109,7 @@ impl Later {
                 let value = (hive, key.to_owned(), name.to_lowercase());
                 self.values.contains(&value)
             }
+            Edit::SetKeySecurity { .. } => self.secured.contains(&(hive, key.to_owned())),
             Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => false,
         }
     }
@@ -122,6 +125,9 @@ impl Later {
             }
             Edit::SetValue { name, .. } | Edit::DeleteValue { name, .. } => {
                 self.values.insert((hive, key, name.to_lowercase()));
+            }
+            Edit::SetKeySecurity { .. } => {
+                self.secured.insert((hive, key));
             }
             Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => {}
         }
@@ -182,6 +188,31 @@ fn read_back(installation: &Installation, edit: &Edit, hive: HiveName) -> Result
             // A key that is gone too has no value either.
             let opinion = second_opinion(image, key, Some(name))?;
             (opinion, Wanted::Nothing, "no value".to_owned(), "one")
+        }
+        Edit::SetKeySecurity {
+            hive,
+            key,
+            descriptor,
+        } => {
+            let expected = plan::shown(&descriptor.0);
+            let read = registry.required(*hive)?.hive.key(key)?;
+            let found = match &read {
+                Some(key) => Some(key.security()?),
+                None => None,
+            };
+            for (found, reader) in [
+                (found, ""),
+                (
+                    security_to_second_reader(image, key)?,
+                    ", to a second reader",
+                ),
+            ] {
+                if found != Some(descriptor.0.as_slice()) {
+                    let shown = found.map_or("no key".to_owned(), plan::shown);
+                    return Err(failed(&place, &expected, &format!("{shown}{reader}")));
+                }
+            }
+            return Ok(None);
         }
         // Read back by `files` and `boot`.
         Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => return Ok(None),

@@ -5,18 +5,18 @@
 //! ProgramData\Microsoft\Crypto\RSA\MachineKeys          Everyone may make files, Administrators may do all
 //!   f686aace6942fb7f7ceb231212eef4a4_<MachineGuid>      NETWORK SERVICE (TermService) must read it
 //! ```
-//! The file's name is the MD5 of the container's name `tsseckeyset1` in lower case with its terminating zero, as four
-//! little-endian words, and the machine's GUID. Only "NETWORK SERVICE cannot read the key" prevents Remote Desktop. A
-//! hardened folder alone does not, and a missing folder or key is made anew when the services start.
+//! Only "NETWORK SERVICE cannot read the key" prevents Remote Desktop. A hardened folder alone does not, and a missing
+//! folder or key is made anew when the services start. Certificates are another check's.
 
-use crate::edit::{Edit, HiveName, windows_path};
+use crate::certificate::container::{self, REMOTE_DESKTOP_STEM};
+use crate::edit::{Edit, windows_path};
 use crate::error::{Error, Result};
 use crate::permissions::TreeChange;
 use crate::security::ace::Effect;
 use crate::security::change::{self, Grant};
 use crate::security::rights::{self, FULL, READ};
 use crate::security::{AclField, Descriptor, Sid, sddl};
-use crate::volume::EntryKind;
+use crate::windows::key_files::USUAL_PLACE;
 
 use super::{
     Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
@@ -29,10 +29,6 @@ const SOURCE: &[&str] = &[
     "Microsoft KB 278381",
 ];
 
-/// The folder, below ProgramData.
-const FOLDER: &str = "Microsoft/Crypto/RSA/MachineKeys";
-/// The key container `TSSecKeySet1`; see the module.
-const CONTAINER: &str = "f686aace6942fb7f7ceb231212eef4a4";
 /// What Everyone needs in the folder: read, and make files and folders.
 const USE_FOLDER: u32 = 0x0012_019f;
 /// The folder's descriptor, the same on every build that was measured (9600 to 26100).
@@ -132,36 +128,31 @@ fn keys<'f>(facts: &'f Facts<'_>) -> Result<Option<&'f Keys>> {
 }
 
 fn look(facts: &Facts<'_>) -> Result<Option<Keys>> {
-    let Some(folder) = folder(facts)? else {
+    let Some(files) = facts.key_files()? else {
         return Ok(None);
     };
-    let volume = facts.installation.volume.as_ref();
-    let below = format!("{folder}/");
-    let mut names: Vec<String> = volume
-        .tree(&folder)?
-        .into_iter()
-        .filter(|entry| entry.kind == EntryKind::File)
-        .filter_map(|entry| entry.path.strip_prefix(&below).map(str::to_owned))
-        .filter(|name| {
-            let head = name.get(..CONTAINER.len());
-            head.is_some_and(|head| head.eq_ignore_ascii_case(CONTAINER))
-        })
+    let folder = files.folder.clone();
+    let mut names: Vec<String> = files
+        .of_stem(REMOTE_DESKTOP_STEM)
+        .map(str::to_owned)
         .collect();
-    let own = match machine_guid(facts) {
+    let own = match facts.installation.machine_guid() {
         Some(guid) => {
-            let own = format!("{CONTAINER}_{guid}");
-            names
-                .iter()
-                .position(|name| name.eq_ignore_ascii_case(&own))
+            let own = container::file_name(container::REMOTE_DESKTOP, &guid);
+            names.iter().position(|name| {
+                own.as_ref()
+                    .is_some_and(|own| name.eq_ignore_ascii_case(own))
+            })
         }
         // Without the GUID a single key can only be this machine's.
         None => (names.len() == 1).then_some(0),
     };
-    let key = own.map(|own| format!("{below}{}", names.remove(own)));
+    let key = own.map(|own| format!("{folder}/{}", names.remove(own)));
     let paths: Vec<&str> = std::iter::once(&folder)
         .chain(&key)
         .map(String::as_str)
         .collect();
+    let volume = facts.installation.volume.as_ref();
     let mut found = volume
         .security(&paths)?
         .into_iter()
@@ -172,28 +163,6 @@ fn look(facts: &Facts<'_>) -> Result<Option<Keys>> {
         key: key.map(|key| (key, found.next().unwrap_or_else(missing))),
         others: names,
     }))
-}
-
-/// The folder's path, as it is spelt; `None` when there is none.
-fn folder(facts: &Facts<'_>) -> Result<Option<String>> {
-    let data = facts.installation.program_data().map_err(|why| {
-        Error::unsupported(
-            why,
-            "look after its MachineKeys folder with `coldfix acl` on the volume that holds it",
-        )
-    })?;
-    let folder = format!("{data}/{FOLDER}");
-    let entry = facts.installation.volume.entry(&folder)?;
-    Ok(entry
-        .filter(|entry| entry.kind == EntryKind::Directory)
-        .map(|_| folder))
-}
-
-fn machine_guid(facts: &Facts<'_>) -> Option<String> {
-    let guid = facts
-        .registry()
-        .text(HiveName::Software, r"Microsoft\Cryptography", "MachineGuid");
-    guid.found().filter(|guid| !guid.is_empty())
 }
 
 /// Whether NETWORK SERVICE may read a file with this descriptor.
@@ -250,8 +219,8 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     }
     if !keys.others.is_empty() {
         let mut finding = CLONE.found(SOURCE, Vec::new());
-        let expected = match machine_guid(facts) {
-            Some(guid) => format!("{CONTAINER}_{guid}"),
+        let expected = match facts.installation.machine_guid() {
+            Some(guid) => format!("{REMOTE_DESKTOP_STEM}_{guid}"),
             None => "one key, or a readable MachineGuid".to_owned(),
         };
         finding
@@ -299,7 +268,7 @@ pub(super) fn over_broad(facts: &Facts<'_>) -> Option<(Evidence, Vec<Edit>)> {
 fn unjudged(error: &Error) -> Finding {
     let evidence = Evidence {
         kind: EvidenceKind::Security,
-        location: windows_path(&format!("ProgramData/{FOLDER}")),
+        location: USUAL_PLACE.to_owned(),
         found: error.to_string(),
         expected: error
             .hint()
@@ -458,20 +427,7 @@ fn rename(facts: &Facts<'_>, keys: &Keys) -> Result<Proposal> {
 
 #[cfg(test)]
 mod tests {
-    use md5::{Digest as _, Md5};
-
     use super::*;
-
-    #[test]
-    fn the_file_name_is_that_of_the_container() {
-        let digest = Md5::digest(b"tsseckeyset1\0");
-        let words = digest.chunks_exact(4);
-        let name: String = words
-            .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
-            .map(|word| format!("{word:08x}"))
-            .collect();
-        assert_eq!(name, CONTAINER);
-    }
 
     #[test]
     fn what_prevents_reading() {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, GroupPolicy, Installation, Reading, Registry, Select};
+use crate::windows::{ControlSet, GroupPolicy, Installation, KeyFiles, Reading, Registry, Select};
 
 mod authentication;
 mod boot;
@@ -31,6 +31,7 @@ mod network_profile;
 mod nla;
 mod preset;
 mod process_dumps;
+mod rdp_certificate;
 mod rdp_enable;
 mod rdp_licensing;
 mod rdp_listener;
@@ -236,7 +237,9 @@ pub struct Facts<'a> {
     pub now: Timestamp,
     /// The policy files and the domain, once asked for.
     group_policy: OnceCell<GroupPolicy>,
-    /// What is in the MachineKeys folder, once asked for; it can be large.
+    /// The files in the MachineKeys folder, once asked for; there can be many.
+    key_files: OnceCell<Result<Option<KeyFiles>>>,
+    /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
 }
 
@@ -250,6 +253,7 @@ impl<'a> Facts<'a> {
             build: installation.build_number(),
             now,
             group_policy: OnceCell::new(),
+            key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
         })
     }
@@ -262,6 +266,22 @@ impl<'a> Facts<'a> {
     fn group_policy(&self) -> &GroupPolicy {
         self.group_policy
             .get_or_init(|| self.installation.group_policy())
+    }
+
+    /// The files in MachineKeys, listed once; `None` when there is no such folder. An error is asked for again,
+    /// because it is given away.
+    fn key_files(&self) -> Result<Option<&KeyFiles>> {
+        let list = || self.installation.key_files();
+        match self.key_files.get_or_init(list) {
+            Ok(files) => Ok(files.as_ref()),
+            Err(_) => match list() {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::refused(
+                    "the MachineKeys folder changed while it was being read",
+                    "make sure that nothing else writes to the target, then try again",
+                )),
+            },
+        }
     }
 
     /// The control sets to judge and to repair.
@@ -347,6 +367,7 @@ pub const CHECKS: &[&Check] = &[
     &machine_keys::CHECK,
     &rdp_sessions::CHECK,
     &rdp_licensing::CHECK,
+    &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &harden::CHECK,
     &crash_dump::CHECK,
@@ -373,6 +394,7 @@ pub const FIXES: &[&Fix] = &[
     &rdp_sessions::FIX,
     &rdp_sessions::UDP_TRANSPORT,
     &rdp_sessions::KEEP_ALIVE,
+    &rdp_certificate::FIX,
     &crash_dump::FIX,
     &crash_dump::RESTART,
     &process_dumps::FIX,

@@ -106,16 +106,6 @@ const ENCRYPTION: Problem = Problem {
     fixes: &[FIX.name],
 };
 
-const PINNED_CERTIFICATE: Problem = Problem {
-    id: "rdp-listener.pinned-certificate",
-    title: "The listener uses a pinned certificate",
-    severity: Severity::Notice,
-    stage: Stage::Handshake,
-    trigger: "SSLCertificateSHA1Hash is there.",
-    cause: "Somebody chose a certificate for Remote Desktop. If it is gone, expired or its key cannot be read, connections fail; Windows itself never writes this value.",
-    fixes: &[],
-};
-
 const THIRD_PARTY: Problem = Problem {
     id: "rdp-listener.third-party",
     title: "Another product handles the listener",
@@ -131,8 +121,8 @@ const UNCLEAR: Problem = Problem::unclear("rdp-listener.unclear", Stage::Listene
 pub(super) const CHECK: Check = Check {
     id: "rdp-listener",
     title: "The listener RDP-Tcp is on and its settings are valid",
-    looks_at: "The key WinStations\\RDP-Tcp: fEnableWinStation, fLogonDisabled, SecurityLayer and MinEncryptionLevel with the policies that override them, fAllowSecProtocolNegotiation, LanAdapter, SSLCertificateSHA1Hash and the protocol driver.",
-    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, fAllowSecProtocolNegotiation 1, LanAdapter 0, no pinned certificate. Absent values are the defaults of Windows.",
+    looks_at: "The key WinStations\\RDP-Tcp: fEnableWinStation, fLogonDisabled, SecurityLayer and MinEncryptionLevel with the policies that override them, fAllowSecProtocolNegotiation, LanAdapter and the protocol driver.",
+    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, fAllowSecProtocolNegotiation 1, LanAdapter 0. Absent values are the defaults of Windows.",
     problems: &[
         &MISSING,
         &POLICY,
@@ -141,7 +131,6 @@ pub(super) const CHECK: Check = Check {
         &ADAPTER,
         &NOT_NEGOTIATED,
         &ENCRYPTION,
-        &PINNED_CERTIFICATE,
         &THIRD_PARTY,
         &UNCLEAR,
     ],
@@ -164,7 +153,6 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut missing = Gathered::new(&MISSING, SOURCE);
     let mut bound = Gathered::new(&ADAPTER, SOURCE);
     let mut silent = Gathered::new(&NOT_NEGOTIATED, SOURCE);
-    let mut pinned = Gathered::new(&PINNED_CERTIFICATE, SOURCE);
     let mut foreign = Gathered::new(
         &THIRD_PARTY,
         &["https://github.com/aliyun/alibabacloud-ecs-troubleshoot-skills"],
@@ -227,12 +215,11 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 [cure],
             );
         }
-        look_at_certificate(facts, set, &key, &mut pinned);
         look_at_protocol(facts, set, &key, &mut foreign);
     }
     findings.extend(missing.into_finding());
     findings.extend(twins.into_findings());
-    for gathered in [bound, silent, weak, pinned, foreign] {
+    for gathered in [bound, silent, weak, foreign] {
         findings.extend(gathered.into_finding());
     }
     findings
@@ -250,19 +237,6 @@ fn too_weak(facts: &Facts<'_>, set: &ControlSet) -> Option<(String, Edit)> {
         Decides::Machine => MIN_ENCRYPTION_LEVEL.set(set, STOCK_LEVEL),
     };
     Some((path, cure))
-}
-
-fn look_at_certificate(facts: &Facts<'_>, set: &ControlSet, key: &str, pinned: &mut Gathered) {
-    const PIN: &str = "SSLCertificateSHA1Hash";
-    if let Reading::Found((kind, data)) = facts.registry().raw(HiveName::System, key, PIN) {
-        pinned.add(
-            set.is_active(),
-            system_path(key, PIN),
-            crate::windows::value::describe(kind, &data),
-            "no value, or the SHA-1 of a certificate in the machine's store",
-            [],
-        );
-    }
 }
 
 fn look_at_protocol(facts: &Facts<'_>, set: &ControlSet, key: &str, foreign: &mut Gathered) {

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::operation::{self, Session};
+use super::opening;
+use super::operation::Session;
 use super::output::{Output, warn, write_file};
 use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::error::{Error, Result};
@@ -185,7 +186,7 @@ fn spelt(installation: &Installation, path: &str) -> Result<String> {
 }
 
 fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result<u8> {
-    let target = operation::look(&show.place.target, None)?;
+    let target = opening::look(&show.place.target, None)?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &show.place.path)?;
     let listed = permissions::list(installation.volume.as_ref(), &path, show.recursive)?;
@@ -364,7 +365,7 @@ fn run_grant(common: &Common, grant: &GrantArguments, output: &mut Output) -> an
 }
 
 fn run_save(common: &Common, save: &Save, output: &mut Output) -> anyhow::Result<u8> {
-    let target = operation::look(&save.place.target, None)?;
+    let target = opening::look(&save.place.target, None)?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &save.place.path)?;
     if path.is_empty() {

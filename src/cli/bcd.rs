@@ -12,7 +12,8 @@ use clap::Subcommand;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::operation::{self, Session};
+use super::opening;
+use super::operation::Session;
 use super::output::Output;
 use super::{Common, HEALTHY, Writing};
 use crate::bcd::elements::{by_name, shown_name};
@@ -157,7 +158,7 @@ struct ElementListing {
 }
 
 fn run_enum(common: &Common, wanted: &Enum, output: &mut Output) -> anyhow::Result<u8> {
-    let target = common.with_store(operation::look(&wanted.target, None)?);
+    let target = common.with_store(opening::look(&wanted.target, None)?);
     let installation = target.boot_installation(common.partition)?;
     let boot = &installation.boot;
     // To look at, all of them; a change needs a choice.

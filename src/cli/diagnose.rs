@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::clock::Now;
 use super::output::Output;
-use super::{Common, FINDINGS, HEALTHY, operation};
+use super::{Common, FINDINGS, HEALTHY, opening};
 use crate::checks::{self, Facts};
 use crate::error::Result;
 use crate::report::{Report, text};
@@ -83,9 +83,9 @@ fn print(report: &Report) -> String {
 
 /// Diagnoses one target.
 fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
-    let target = common.with_store(operation::look(path, None)?);
+    let target = common.with_store(opening::look(path, None)?);
     let mut report = Report::new(&target);
-    report.notes.extend(operation::interrupted_note(&target));
+    report.notes.extend(opening::interrupted_note(&target));
     let installation = target.installation(common.partition)?;
     report.add_installation(&target, &installation);
     if let Err(error) = installation.volume.check_writable() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::HEALTHY;
-use super::operation::{interrupted_note, look};
+use super::opening::{interrupted_note, look};
 use super::output::Output;
 use crate::edit::{HiveName, StorePlace};
 use crate::report::{PartitionReport, Report, text};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::operation::{journal_dir, look};
+use super::opening::{journal_dir, look};
 use super::output::Output;
 use super::{FINDINGS, HEALTHY};
 use crate::commit::{JournalDir, Status};

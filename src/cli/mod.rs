@@ -20,6 +20,7 @@ mod clock;
 mod diagnose;
 mod inspect;
 mod log;
+mod opening;
 mod operation;
 mod output;
 mod reg;

@@ -20,7 +20,8 @@ mod query;
 
 use data::typed_data;
 
-use super::operation::{self, Session};
+use super::opening;
+use super::operation::Session;
 use super::output::{Output, warn, write_file};
 use super::{Common, FINDINGS, HEALTHY, Writing};
 use crate::edit::{Edit, HexBytes, HiveName};
@@ -345,7 +346,7 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
 }
 
 fn run_export(common: &Common, arguments: &Export, output: &mut Output) -> anyhow::Result<u8> {
-    let target = operation::look(&arguments.target, None)?;
+    let target = opening::look(&arguments.target, None)?;
     let installation = target.installation(common.partition)?;
     let place = Place::find(&installation, &arguments.key)?;
     let file = installation.registry.required(place.hive)?;

@@ -72,7 +72,7 @@ impl Hive {
         }
         self.edit(|hive| {
             hive.remove_subkey(parent, offset)?;
-            hive.free_key(offset, parent, 0)?;
+            hive.free_tree(offset, parent)?;
             hive.touch_key(parent, now)?;
             Ok(true)
         })
@@ -102,19 +102,28 @@ impl Hive {
         Ok(key)
     }
 
-    /// Frees a key, which must be a child of `parent`, and everything below it.
-    fn free_key(&mut self, offset: CellOffset, parent: CellOffset, depth: usize) -> Result<()> {
+    /// Frees a key, which must be a child of `parent`, and everything below it. Not by recursion: the threads of some
+    /// hosts have a small stack, and keys nest 512 deep.
+    fn free_tree(&mut self, offset: CellOffset, parent: CellOffset) -> Result<()> {
+        let mut pending = vec![(offset, parent, 0_usize)];
+        while let Some((offset, parent, depth)) = pending.pop() {
+            if depth >= MAX_DEPTH {
+                let expected = "at most 512 levels of keys";
+                return Err(damaged("key node (nk)", offset, expected, "deeper ones"));
+            }
+            let subkeys = self.free_key(offset, parent)?;
+            let depth = depth.saturating_add(1);
+            // The last one is taken first.
+            let subkeys = subkeys.into_iter().rev();
+            pending.extend(subkeys.map(|subkey| (subkey, offset, depth)));
+        }
+        Ok(())
+    }
+
+    /// Frees a key, which must be a child of `parent`, without those below it: these are given back.
+    fn free_key(&mut self, offset: CellOffset, parent: CellOffset) -> Result<Vec<CellOffset>> {
         let key = Key::read(self, offset)?;
         let node = key.node;
-        if depth >= MAX_DEPTH {
-            let found = "deeper ones";
-            return Err(damaged(
-                "key node (nk)",
-                offset,
-                "at most 512 levels of keys",
-                found,
-            ));
-        }
         if node.parent != parent {
             let expected = format!("parent {:#x}", parent.0);
             let found = format!("{:#x}", node.parent.0);
@@ -135,9 +144,6 @@ impl Hive {
         }
         let values: Vec<CellOffset> = key.value_targets()?.collect();
         let class = key.class()?.map(|_| node.class);
-        for subkey in subkeys {
-            self.free_key(subkey, offset, depth.saturating_add(1))?;
-        }
         for value in &values {
             self.free_value(*value)?;
         }
@@ -148,7 +154,8 @@ impl Hive {
             self.release(cell)?;
         }
         self.release_security(node.security)?;
-        self.release(offset)
+        self.release(offset)?;
+        Ok(subkeys)
     }
 }
 

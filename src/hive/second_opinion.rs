@@ -9,8 +9,9 @@
 //! ones. It refuses dirty hives. It takes every value of more than 16344 bytes for big data, which hives
 //! before version 1.4 do not have, and does not know types above 11; on these it has no opinion.
 
-use nt_hive::{KeyNode, KeyValueDataType, NtHiveError};
+use nt_hive::{KeyNode, KeyValueDataType, NtHiveError, NtHiveNameString};
 
+use crate::bytes::{slice, u32_le};
 use crate::error::{Error, Result};
 
 /// What nt-hive finds.
@@ -47,6 +48,43 @@ pub fn second_opinion(image: &[u8], path: &str, value: Option<&str>) -> Result<S
         None => Ok(SecondOpinion::Key),
         Some(name) => read_value(&key, name, hive.minor_version()),
     }
+}
+
+/// The security descriptor of the key at `path`; `None` when there is no such key. nt-hive finds the key but does not
+/// show its descriptor; from where it sees the key's name, the record is read here, without our reader of hives.
+///
+/// # Errors
+/// `Damaged` when nt-hive does not accept the hive or a record on the way, or a record lies elsewhere.
+pub fn security_to_second_reader<'i>(image: &'i [u8], path: &str) -> Result<Option<&'i [u8]>> {
+    /// Where the hive bins begin, from which offsets count.
+    const BINS: usize = 0x1000;
+    /// In a key node: the name, and the offset of the security record.
+    const NAME: usize = 76;
+    const SECURITY: usize = 44;
+    let hive = nt_hive::Hive::new(image).map_err(|error| damaged(&error))?;
+    let root = hive.root_key_node().map_err(|error| damaged(&error))?;
+    let key = match root.subpath(path) {
+        None => return Ok(None),
+        Some(key) => key.map_err(|error| damaged(&error))?,
+    };
+    let name = match key.name().map_err(|error| damaged(&error))? {
+        NtHiveNameString::Latin1(bytes) | NtHiveNameString::Utf16LE(bytes) => bytes,
+    };
+    let descriptor = || {
+        let name = name.as_ptr().addr().checked_sub(image.as_ptr().addr())?;
+        let node = image.get(name.checked_sub(NAME)?..)?;
+        let record = usize::try_from(u32_le(node, SECURITY)?).ok()?;
+        // The cell's size comes before its data.
+        let record = image.get(record.checked_add(BINS)?.checked_add(4)?..)?;
+        if !node.starts_with(b"nk") || !record.starts_with(b"sk") {
+            return None;
+        }
+        slice(record, 20, usize::try_from(u32_le(record, 16)?).ok()?)
+    };
+    descriptor().map(Some).ok_or_else(|| {
+        let expected = "a key with a security record";
+        Error::damaged("hive (second opinion)", 0, expected, "something else")
+    })
 }
 
 fn read_value(key: &KeyNode<'_, &[u8]>, name: &str, minor: u32) -> Result<SecondOpinion> {
@@ -142,6 +180,30 @@ mod tests {
             assert_eq!(absent, SecondOpinion::Absent);
             let absent = second_opinion(hive.bytes(), "", Some("none")).unwrap();
             assert_eq!(absent, SecondOpinion::Absent);
+        }
+    }
+
+    #[test]
+    fn both_readers_see_the_same_descriptor() {
+        let mut hive = Hive::create(5, "ROOT", 1).unwrap();
+        hive.create_key("one\\Größe", 2).unwrap();
+        hive.create_key("one\\Привет", 2).unwrap();
+        let root = hive.root().unwrap().security().unwrap().to_vec();
+        // The entries in another order: another descriptor of the same length.
+        let mut other = root.clone();
+        let (first, second) = (root[28..48].to_vec(), root[48..72].to_vec());
+        other[28..52].copy_from_slice(&second);
+        other[52..72].copy_from_slice(&first);
+        hive.set_security("one\\Привет", &other, 3).unwrap();
+        for (path, wanted) in [
+            ("", Some(&root)),
+            ("one", Some(&root)),
+            ("ONE\\größe", Some(&root)),
+            ("one\\привет", Some(&other)),
+            ("two", None),
+        ] {
+            let found = security_to_second_reader(hive.bytes(), path).unwrap();
+            assert_eq!(found, wanted.map(Vec::as_slice), "{path}");
         }
     }
 

@@ -20,6 +20,7 @@ use crate::windows::{HiveFile, Installation, Registry, value};
 
 mod boot;
 mod files;
+mod key_security;
 mod revert;
 
 pub(crate) use boot::key;
@@ -295,7 +296,8 @@ pub fn apply(
             Edit::CreateKey { hive, .. }
             | Edit::DeleteKey { hive, .. }
             | Edit::SetValue { hive, .. }
-            | Edit::DeleteValue { hive, .. } => {
+            | Edit::DeleteValue { hive, .. }
+            | Edit::SetKeySecurity { hive, .. } => {
                 apply_to_registry(&mut installation.registry, *hive, edit, reason, now)?
             }
             Edit::Boot(edit) => boot::apply(&mut installation.boot, edit, reason, now)?,
@@ -356,7 +358,8 @@ fn apply_to_registry(
             let Some(found) = hive.key(key)? else {
                 return Ok(None);
             };
-            let inverse = recreate(&found, *name, key)?.unwrap_or_default();
+            let above = key.rsplit_once('\\').map_or("", |(above, _)| above);
+            let inverse = recreate(hive.key(above)?, &found, *name, key)?.unwrap_or_default();
             let before = format!(
                 "the key with {} values and {} subkeys",
                 found.value_count(),
@@ -427,6 +430,11 @@ fn apply_to_registry(
             };
             Ok(step(before, NO_VALUE.to_owned(), vec![inverse]))
         }
+        Edit::SetKeySecurity {
+            hive: hive_name,
+            key,
+            descriptor,
+        } => key_security::apply(hive, edit, (*hive_name, key, descriptor), reason, now),
         // Files and stores are not the registry's.
         Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => Ok(None),
     }
@@ -434,15 +442,28 @@ fn apply_to_registry(
 
 /// The edits that make a key again with all values and keys below it; `None` when there are too many, or
 /// when a name is no text and an edit could only name another one.
-/// Security descriptors and class names are not part of it: the new keys inherit their parent's.
-fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit>>> {
+/// Class names are not part of it. A key gets its descriptor back where that is not the one of the key above, which
+/// a new key has.
+fn recreate(
+    above: Option<Key<'_>>,
+    key: &Key<'_>,
+    hive: HiveName,
+    path: &str,
+) -> Result<Option<Vec<Edit>>> {
     let mut edits = Vec::new();
-    let mut pending = vec![(*key, path.to_owned())];
-    while let Some((key, path)) = pending.pop() {
+    let mut pending = vec![(above, *key, path.to_owned())];
+    while let Some((above, key, path)) = pending.pop() {
         edits.push(Edit::CreateKey {
             hive,
             key: path.clone(),
         });
+        if let Some(descriptor) = key_security::of_its_own(&key, above.as_ref()) {
+            edits.push(Edit::SetKeySecurity {
+                hive,
+                key: path.clone(),
+                descriptor,
+            });
+        }
         for value in key.values()? {
             let Some(name) = value::exact_name(value.name()) else {
                 return Ok(None);
@@ -459,7 +480,7 @@ fn recreate(key: &Key<'_>, hive: HiveName, path: &str) -> Result<Option<Vec<Edit
             let Some(name) = value::exact_name(subkey.name()) else {
                 return Ok(None);
             };
-            pending.push((subkey, format!("{path}\\{name}")));
+            pending.push((Some(key), subkey, format!("{path}\\{name}")));
         }
         if edits.len() > LARGEST_INVERSE {
             return Ok(None);

@@ -189,6 +189,11 @@ fn judge(installation: &Installation, step: &Step) -> Verdict {
             Ok(true) => Verdict::LeaveAlone("the key has been made again since".to_owned()),
             Err(error) => Verdict::LeaveAlone(error),
         },
+        Edit::SetKeySecurity {
+            hive,
+            key,
+            descriptor,
+        } => super::key_security::judge(registry, (*hive, key, descriptor), &step.inverse),
         Edit::Rename { path, name } => {
             let volume = installation.volume.as_ref();
             let there = |path: &str| matches!(volume.entry(path), Ok(Some(_)));

@@ -169,8 +169,8 @@ pub struct OperationReport {
 /// One edit.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
-    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-security`, `rename`, `set-element`,
-    /// `delete-element`, `create-object`, `delete-object`.
+    /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-key-security`, `set-security`, `rename`,
+    /// `set-element`, `delete-element`, `create-object`, `delete-object`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -192,6 +192,7 @@ impl EditReport {
                 Edit::DeleteKey { .. } => "delete-key",
                 Edit::SetValue { .. } => "set-value",
                 Edit::DeleteValue { .. } => "delete-value",
+                Edit::SetKeySecurity { .. } => "set-key-security",
                 Edit::SetSecurity { .. } => "set-security",
                 Edit::Rename { .. } => "rename",
                 Edit::Boot(BootEdit { ref change, .. }) => match change {

@@ -127,6 +127,21 @@ pub fn grant(descriptor: &Descriptor, grant: &Grant, is_folder: bool) -> Result<
     Ok(with_entries(descriptor, aces))
 }
 
+/// Whether an entry denies this account something.
+pub fn denies(ace: &Ace, who: &Sid) -> bool {
+    ace.effect() == Effect::Deny && ace.content().is_some_and(|content| content.sid == *who)
+}
+
+/// The descriptor without the entries that deny this account something: its own ones, or those that it inherited.
+pub fn remove_denies(descriptor: &Descriptor, who: &Sid, inherited: bool) -> Descriptor {
+    let Some(acl) = descriptor.dacl.acl() else {
+        return descriptor.clone();
+    };
+    let mut aces = acl.aces.clone();
+    aces.retain(|ace| !(denies(ace, who) && ace.is_inherited() == inherited));
+    with_entries(descriptor, aces)
+}
+
 /// The descriptor with another owner.
 pub fn set_owner(descriptor: &Descriptor, owner: &Sid) -> Descriptor {
     Descriptor {

@@ -60,6 +60,7 @@ impl<'s> Expected<'s> {
             | Edit::DeleteKey { .. }
             | Edit::SetValue { .. }
             | Edit::DeleteValue { .. }
+            | Edit::SetKeySecurity { .. }
             | Edit::Boot(_) => {}
         }
     }

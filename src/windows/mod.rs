@@ -2,12 +2,15 @@
 //! A Windows installation on a volume: where it is, its hives, its control sets, its build, what starts it.
 
 pub mod boot;
+pub mod certificates;
 mod control_set;
 pub mod firewall;
 mod folders;
 pub mod group_policy;
 mod hive_file;
 mod installation;
+pub mod key_files;
+mod last_run;
 mod names;
 pub mod rdp_settings;
 mod reg_export;
@@ -20,6 +23,8 @@ pub use control_set::{ControlSet, Select};
 pub use group_policy::GroupPolicy;
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};
+pub use key_files::{KeyFile, KeyFiles};
+pub use last_run::from_filetime;
 pub use reg_export::{Export, export};
 pub use reg_file::{RegAction, RegFile, SkippedLine};
 pub use registry::{Reading, Registry};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::bytes;
 use crate::edit::HiveName;
 use crate::error::{Error, Result};
+use crate::security::Descriptor;
 use crate::volume::Volume;
 
 use super::HiveFile;
@@ -151,6 +152,30 @@ impl Registry {
                 Err(error) => Err(error.to_string()),
             },
         }
+    }
+
+    /// The security descriptor of a key; `None` when the key is absent.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in plain words.
+    pub fn key_security(&self, name: HiveName, key: &str) -> Result<Option<Descriptor>, String> {
+        let Some(file) = self.hive(name).map_err(Error::to_string)? else {
+            return Ok(None);
+        };
+        let read = || -> Result<Option<Descriptor>> {
+            let Some(key) = file.hive.key(key)? else {
+                return Ok(None);
+            };
+            Descriptor::parse(key.security()?).map(Some)
+        };
+        read().map_err(|error| error.to_string())
+    }
+
+    /// When a key was last written: FILETIME. `None` when it is absent or unreadable.
+    pub fn last_written(&self, name: HiveName, key: &str) -> Option<u64> {
+        let file = self.hive(name).ok().flatten()?;
+        let key = file.hive.key(key).ok().flatten()?;
+        Some(key.last_written())
     }
 
     /// The names of a key's subkeys; empty when the key is absent or unreadable.

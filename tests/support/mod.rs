@@ -260,7 +260,8 @@ pub fn fixtures(names: &[&str]) -> Option<PathBuf> {
     let disks = names.iter().any(|name| !name.starts_with("folder/"));
     if disks {
         for tool in [
-            "mkntfs", "ntfs-3g", "sgdisk", "fdisk", "mkfs.fat", "mmd", "mcopy", "qemu-img",
+            "mkntfs", "openssl", "ntfs-3g", "sgdisk", "fdisk", "mkfs.fat", "mmd", "mcopy",
+            "qemu-img",
         ] {
             if !require(tool) {
                 return None;

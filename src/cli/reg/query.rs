@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Common, Place, Query};
 use crate::cli::output::{Output, warn};
-use crate::cli::{HEALTHY, operation};
+use crate::cli::{HEALTHY, opening};
 use crate::edit::HexBytes;
 use crate::error::Result;
 use crate::hive::{Key, Value};
@@ -53,7 +53,7 @@ impl ValueReport {
 }
 
 pub(super) fn run(common: &Common, query: &Query, output: &mut Output) -> anyhow::Result<u8> {
-    let target = operation::look(&query.target, None)?;
+    let target = opening::look(&query.target, None)?;
     let installation = target.installation(common.partition)?;
     let place = Place::find(&installation, &query.key)?;
     let file = installation.registry.required(place.hive)?;
