@@ -299,6 +299,11 @@ fn dumps_by_name() {
     assert!(text.contains("crash-restart"), "{text}");
     assert_eq!(machine.dword("SYSTEM", CRASH, "CrashDumpEnabled"), Some(2));
     assert_eq!(machine.dword("SYSTEM", CRASH, "NMICrashDump"), Some(1));
+    let dedicated = || foreign::hivex_value(&machine.hive("SYSTEM"), CRASH, "DedicatedDumpFile");
+    ends(&machine.repair(&["--fix", r"dedicated-dump=E:\dd.sys"]), 0);
+    assert_eq!(dedicated().unwrap().text(), r"E:\dd.sys");
+    ends(&machine.repair(&["--fix", "dedicated-dump=none"]), 0);
+    assert_eq!(dedicated(), None);
     ends(&machine.repair(&["--fix", "crash-restart"]), 0);
     assert_eq!(machine.found(true), Vec::<String>::new());
     ends(&machine.repair(&["--fix", "process-dumps"]), 0);
@@ -324,6 +329,9 @@ fn values_that_no_fix_takes() {
         "crash-dump=none",
         "crash-restart=1",
         "process-dumps=full",
+        "dedicated-dump",
+        "dedicated-dump=dd.sys",
+        r"dedicated-dump=E:\",
         "rdp-sessions=1",
         "cipher-policy=x",
         "guest-logons=on",

@@ -131,6 +131,8 @@ fn both_wrong_are_both_cured_because_the_machines_own_holds_afterwards() {
     else {
         return;
     };
+    let cause = finding(&machine.report(), "rdp-listener.policy")["cause"].to_string();
+    assert!(!cause.contains("own setting is right"), "{cause}");
     if !Reader::Hivex.available() {
         return;
     }
@@ -451,6 +453,7 @@ fn a_policy_file_on_the_disk_brings_the_value_back() {
         let found = finding(&report, "rdp-enable.policy");
         let shown = found.to_string();
         assert!(shown.contains("Registry.pol"), "names the file: {shown}");
+        assert!(shown.contains("own setting is right"), "{shown}");
         assert!(
             shown.contains("sets fDenyTSConnections to REG_DWORD 0x1"),
             "{shown}"

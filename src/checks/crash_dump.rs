@@ -69,6 +69,15 @@ pub(super) const RESTART: Fix = Fix {
     edits: restart,
 };
 
+pub(super) const DEDICATED_DUMP: Fix = Fix {
+    name: "dedicated-dump",
+    values: "a path such as D:\\dump.sys, or none",
+    title: "Prepare crash dumps in a file of their own, or in the page file again",
+    explanation: "Sets DedicatedDumpFile in Control\\CrashControl to the path, as Windows sees it, in every control set that Select names; none deletes it. For machines whose page file is too small, or on a temporary disk.",
+    source: &["Azure/repair-script-library win-dumpconfigurator"],
+    edits: dedicated_dump,
+};
+
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut stays = Gathered::new(&STAYS, SOURCE);
     let mut none = Gathered::new(&OFF, SOURCE);
@@ -149,4 +158,30 @@ fn restart(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         edits: facts.sets().iter().map(set).collect(),
         ..Proposal::default()
     })
+}
+
+fn dedicated_dump(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
+    let path = value.unwrap_or_default();
+    let is_path = path
+        .chars()
+        .next()
+        .is_some_and(|drive| drive.is_ascii_alphabetic())
+        && path.get(1..3) == Some(r":\")
+        && path.len() > 3
+        && !path.contains(char::is_control);
+    if path != "none" && !is_path {
+        return Err(unknown_value(&DEDICATED_DUMP, path));
+    }
+    let mut proposal = Proposal::default();
+    for set in facts.sets() {
+        let (hive, key) = (HiveName::System, set.path(KEY));
+        if is_path {
+            let edit = Edit::text(hive, key, DEDICATED, value::SZ, path);
+            proposal.edits.push(edit);
+        } else if !facts.registry().raw(hive, &key, DEDICATED).is_absent() {
+            let name = DEDICATED.to_owned();
+            proposal.edits.push(Edit::DeleteValue { hive, key, name });
+        }
+    }
+    Ok(proposal)
 }

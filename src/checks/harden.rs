@@ -120,8 +120,10 @@ pub(super) const FIX: Fix = Fix {
     edits,
 };
 
-/// What is looked at: each adds what it finds, with what puts it back.
-const LOOKS: [(&Problem, fn(&Facts<'_>, &mut Gathered)); 6] = [
+/// Adds what it finds, with what puts it back.
+type Look = fn(&Facts<'_>, &mut Gathered);
+/// What is looked at.
+const LOOKS: [(&Problem, Look); 6] = [
     (&NLA, nla),
     (&ENCRYPTION, encryption),
     (&OLD_TLS, old_tls),
@@ -252,14 +254,12 @@ fn without_protocol(
     by_default: &Reading<u32>,
 ) -> Vec<Edit> {
     let registry = facts.registry();
-    let others = registry
-        .values(HiveName::System, server)
-        .iter()
-        .any(|(name, _, _)| {
-            !name.eq_ignore_ascii_case("Enabled")
-                && !(name.eq_ignore_ascii_case("DisabledByDefault")
-                    && *by_default == Reading::Found(0))
-        });
+    let goes = |name: &str| match *by_default {
+        Reading::Found(0) if name.eq_ignore_ascii_case("DisabledByDefault") => true,
+        _ => name.eq_ignore_ascii_case("Enabled"),
+    };
+    let values = registry.values(HiveName::System, server);
+    let others = values.iter().any(|(name, _, _)| !goes(name));
     let below = |key: &str| registry.subkey_names(HiveName::System, key);
     if !others && below(server).is_empty() {
         let alone =

@@ -397,6 +397,7 @@ pub const FIXES: &[&Fix] = &[
     &rdp_certificate::FIX,
     &crash_dump::FIX,
     &crash_dump::RESTART,
+    &crash_dump::DEDICATED_DUMP,
     &process_dumps::FIX,
     &group_policy::FIX,
     &harden::FIX,

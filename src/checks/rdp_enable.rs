@@ -40,7 +40,7 @@ const KEY_MISSING: Problem = Problem {
 
 const POLICY: Problem = Problem {
     id: "rdp-enable.policy",
-    title: "Remote Desktop is switched off by policy",
+    title: "Remote Desktop is switched off by Group Policy",
     severity: Severity::Broken,
     stage: Stage::Listener,
     trigger: "fDenyTSConnections is there in SOFTWARE\\Policies\\Microsoft\\Windows NT\\Terminal Services and not 0.",

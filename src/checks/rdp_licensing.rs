@@ -5,10 +5,8 @@
 //! administrators who ask for one (`mstsc /admin`). What the value holds is sealed; that it is there says that the
 //! period has begun, and its key's time when.
 
-use jiff::Timestamp;
-
 use crate::edit::HiveName;
-use crate::windows::{ControlSet, Reading, value};
+use crate::windows::{ControlSet, Reading, from_filetime, value};
 
 use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage};
 
@@ -75,19 +73,10 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
 
 /// How many days ago a key of SYSTEM was written.
 fn age(facts: &Facts<'_>, key: &str) -> Option<i64> {
-    let file = facts.registry().hive(HiveName::System).ok()??;
-    let written = file.hive.key(key).ok()??.last_written();
-    days_between(written, facts.now)
-}
-
-/// Whole days from a FILETIME to a moment.
-fn days_between(written: u64, now: Timestamp) -> Option<i64> {
-    const STEPS_A_SECOND: u64 = 10_000_000;
-    const SECONDS_TO_1970: i64 = 11_644_473_600;
     const SECONDS_A_DAY: i64 = 86_400;
-    let seconds = i64::try_from(written.checked_div(STEPS_A_SECOND)?).ok()?;
-    let since_1970 = seconds.checked_sub(SECONDS_TO_1970)?;
-    let passed = now.as_second().checked_sub(since_1970)?;
+    let written = facts.registry().last_written(HiveName::System, key)?;
+    let written = from_filetime(written)?.as_second();
+    let passed = facts.now.as_second().checked_sub(written)?;
     passed.checked_div(SECONDS_A_DAY)
 }
 
@@ -110,20 +99,4 @@ fn has_server(facts: &Facts<'_>, set: &ControlSet) -> bool {
             crate::windows::rdp_settings::POLICY,
             POLICY_NAME,
         )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_counted_from_a_filetime() {
-        let now: Timestamp = "2024-05-14T11:26:53Z".parse().unwrap();
-        assert_eq!(days_between(133_601_596_135_897_932, now), Some(0));
-        assert_eq!(
-            days_between(133_601_596_135_897_932 - 121 * 864_000_000_000, now),
-            Some(121)
-        );
-        assert!(days_between(u64::MAX, now).is_some_and(|days| days < 0));
-    }
 }

@@ -24,6 +24,7 @@ pub(super) const HOLD: &str = "group-policy=hold";
 const COMES_BACK: &str = "A policy file on this disk sets the value, so Windows puts it back at its next refresh: change that policy, or hold group policy back (--fix group-policy=hold) until somebody can.";
 const FROM_DOMAIN: &str = "The value was applied from a policy of the domain, which puts it back at the next refresh that reaches a domain controller: have that policy changed, or hold group policy back (--fix group-policy=hold) until it is.";
 const MAY_COME_BACK: &str = "What is on this disk does not tell whether a policy puts the value back; --fix group-policy=hold keeps it away until somebody has looked.";
+const OWN_IS_RIGHT: &str = "The machine's own setting is right.";
 const STAYS_AWAY: &str =
     "No policy on this disk sets the value, so it does not come back by itself.";
 
@@ -163,7 +164,10 @@ impl Twins {
     }
 
     /// The findings, that of the policy first.
-    pub(super) fn into_findings(self) -> Vec<Finding> {
+    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+        if self.machine.finding.evidence.is_empty() {
+            self.policy.finding.cause.add(OWN_IS_RIGHT);
+        }
         let mut findings = self.unjudged;
         for gathered in [self.policy, self.machine, self.overridden] {
             findings.extend(gathered.into_finding());

@@ -264,7 +264,10 @@ mod tests {
             from(&[silent.clone(), applied.clone()], domain()),
             "domain d"
         );
-        assert_eq!(from(&[applied.clone()], Membership::Workgroup), "nowhere");
+        assert_eq!(
+            from(std::slice::from_ref(&applied), Membership::Workgroup),
+            "nowhere"
+        );
         assert_eq!(from(&[applied], Membership::Unknown), "unknown");
         assert_eq!(from(&[silent, idle], domain()), "nowhere");
         assert_eq!(from(&[], domain()), "unknown");
