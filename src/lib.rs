@@ -14,8 +14,8 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive`, `security`, `bcd`, `firewall`, `registry_policy` and `certificate` stand beside this road: pure bytes in, bytes out; no
-//! I/O, no path, no clock.
+//! `hive`, `security`, `bcd`, `firewall`, `registry_policy`, `certificate` and `evtx` stand beside this road: pure bytes in,
+//! bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
@@ -40,6 +40,8 @@ pub mod firewall;
 pub mod registry_policy;
 
 pub mod certificate;
+
+pub mod evtx;
 
 pub mod edit;
 

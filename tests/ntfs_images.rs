@@ -213,6 +213,21 @@ fn every_file_reads_as_three_foreign_readers_read_it() {
             };
             assert_eq!(entry.len, content.len() as u64, "{place}");
             bytes += entry.len;
+            let end = entry.len;
+            let ranges = [
+                0..1,
+                end / 3..end / 2 + 1,
+                end.saturating_sub(5)..end + 7,
+                end + 3..end + 9,
+            ];
+            let parts = volume.read_ranges(&path, &ranges).unwrap();
+            for (range, part) in ranges.iter().zip(&parts) {
+                let place = |at: u64| usize::try_from(at.min(end)).unwrap();
+                assert!(
+                    *part == content[place(range.start)..place(range.end)],
+                    "{path}: {range:?}"
+                );
+            }
             let hash = sha256(&content);
             if !is_shadow_copy(&path) {
                 assert_eq!(other["sha256"], hash, "{place}, dissect");

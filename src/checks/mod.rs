@@ -15,13 +15,18 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, GroupPolicy, Installation, KeyFiles, Reading, Registry, Select};
+use crate::windows::{
+    ControlSet, EventLogs, GroupPolicy, Installation, KeyFiles, Reading, Registry, Select,
+};
 
 mod authentication;
 mod boot;
 mod cipher_policy;
 mod crash_dump;
+mod edition;
+mod events;
 mod firewall;
+mod firewall_service;
 mod group_policy;
 mod harden;
 mod hive_state;
@@ -40,9 +45,12 @@ mod rdp_sessions;
 mod services;
 mod tls;
 mod twins;
+mod updates;
 mod volume_state;
 
+pub use events::TimelineEvent;
 pub use preset::{PRESETS, Preset};
+pub use updates::refuses_duplicate_sid;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
@@ -241,6 +249,8 @@ pub struct Facts<'a> {
     key_files: OnceCell<Result<Option<KeyFiles>>>,
     /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// The event logs, once asked for; they can be large.
+    events: OnceCell<EventLogs>,
 }
 
 impl<'a> Facts<'a> {
@@ -255,7 +265,13 @@ impl<'a> Facts<'a> {
             group_policy: OnceCell::new(),
             key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
+            events: OnceCell::new(),
         })
+    }
+
+    /// The events that tell of Remote Desktop.
+    fn events(&self) -> &EventLogs {
+        self.events.get_or_init(|| events::read(self.installation))
     }
 
     fn registry(&self) -> &Registry {
@@ -353,6 +369,7 @@ pub struct Proposal {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
     &rdp_listener::CHECK,
@@ -371,6 +388,9 @@ pub const CHECKS: &[&Check] = &[
     &group_policy::CHECK,
     &harden::CHECK,
     &crash_dump::CHECK,
+    &firewall_service::CHECK,
+    &updates::CHECK,
+    &events::CHECK,
 ];
 
 /// Every fix.
@@ -399,6 +419,7 @@ pub const FIXES: &[&Fix] = &[
     &crash_dump::RESTART,
     &crash_dump::DEDICATED_DUMP,
     &process_dumps::FIX,
+    &firewall_service::FIX,
     &group_policy::FIX,
     &harden::FIX,
     &boot::SERIAL_CONSOLE,
@@ -430,8 +451,14 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
             }
         }
     }
+    events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
+}
+
+/// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.
+pub fn timeline(facts: &Facts<'_>, findings: &[Finding]) -> Vec<TimelineEvent> {
+    events::timeline(facts, findings)
 }
 
 /// The fix that `NAME[=VALUE]` names, and its value.

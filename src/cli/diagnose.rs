@@ -95,5 +95,6 @@ fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
     }
     let facts = Facts::gather(&installation, now)?;
     report.set_findings(checks::diagnose(&facts));
+    report.events = checks::timeline(&facts, &report.findings);
     Ok(report)
 }

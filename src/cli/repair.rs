@@ -63,6 +63,7 @@ pub(super) fn run(
     let now = session.now.timestamp();
     let facts = Facts::gather(&installation, now)?;
     let findings = checks::diagnose(&facts);
+    report.events = checks::timeline(&facts, &findings);
     let Wanted {
         edits,
         command,

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::checks::{Finding, Severity};
+use crate::checks::{Finding, Severity, TimelineEvent};
 use crate::error::{Error, Kind};
 use crate::partition::Table;
 use crate::plan::Step;
@@ -42,6 +42,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// What the event logs tell of Remote Desktop, newest first; at most 200 events.
+    pub events: Vec<TimelineEvent>,
     /// What was done, or with `--dry-run` would be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationReport>,
@@ -250,6 +252,7 @@ impl Report {
             installations: Vec::new(),
             verdict: Verdict::Healthy,
             findings: Vec::new(),
+            events: Vec::new(),
             operation: None,
             error: None,
             notes: target.notes.clone(),
@@ -273,6 +276,7 @@ impl Report {
             installations: Vec::new(),
             verdict: Verdict::Error,
             findings: Vec::new(),
+            events: Vec::new(),
             operation: None,
             error: Some(ErrorReport::new(error)),
             notes: Vec::new(),

@@ -55,6 +55,7 @@ pub fn header(report: &Report) -> String {
         let release = &installation.release;
         let mut facts = Vec::new();
         facts.extend(release.product_name.clone());
+        facts.extend(release.display_version.clone());
         facts.extend(release.build.as_ref().map(|build| format!("build {build}")));
         facts.extend(
             release

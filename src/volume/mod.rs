@@ -11,6 +11,7 @@ mod name;
 pub mod ntfs;
 mod path;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -91,6 +92,13 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 
     /// The whole content of the file at `path`; an error when it is longer than `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>>;
+
+    /// The bytes of the file at `path` in each of these ranges, for files too long to be held. A range is shortened at
+    /// the end of the file. All of them are held at once; the caller bounds them.
+    fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+        let _ = (path, ranges);
+        Err(not_offered("reading parts of files"))
+    }
 
     /// Whether the content of the file at `path` is `content`.
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {

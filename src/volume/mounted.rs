@@ -30,6 +30,7 @@ mod walk;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -210,6 +211,11 @@ impl Volume for MountedFolder {
             after: None,
         });
         Ok(content)
+    }
+
+    fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+        let host = self.tree.expect_file(path)?.host;
+        file::read_ranges(&host, ranges).context(|| format!("reading {path}"))
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {

@@ -41,6 +41,8 @@ pub struct Release {
     pub edition: Option<String>,
     /// Build and update level, `20348.2582`.
     pub build: Option<String>,
+    /// `24H2`, `1809`: the release's own name, since Windows 10.
+    pub display_version: Option<String>,
     /// `Client`, `Server`, `Server Core`.
     pub installation_type: Option<String>,
     /// The computer's name.
@@ -126,6 +128,7 @@ impl Installation {
             product_name: text("ProductName"),
             edition: text("EditionID"),
             build,
+            display_version: text("DisplayVersion").or_else(|| text("ReleaseId")),
             installation_type: text("InstallationType"),
             computer_name,
         }

@@ -4,6 +4,7 @@
 pub mod boot;
 pub mod certificates;
 mod control_set;
+mod events;
 pub mod firewall;
 mod folders;
 pub mod group_policy;
@@ -20,6 +21,7 @@ pub mod value;
 
 pub use boot::{Boot, BootStore};
 pub use control_set::{ControlSet, Select};
+pub use events::{EventLogs, LogExtent, LogState, LoggedEvent};
 pub use group_policy::GroupPolicy;
 pub use hive_file::HiveFile;
 pub use installation::{Installation, Release, find};

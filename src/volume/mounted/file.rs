@@ -2,7 +2,8 @@
 //! The host's side of one file: opened so that no link is followed and no pipe waited for, and read to a limit.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -53,6 +54,21 @@ pub(super) fn read_start(path: &Path, len: usize) -> Result<Vec<u8>> {
         .read_to_end(&mut content)
         .map_err(Error::io(format!("reading {}", path.display())))?;
     Ok(content)
+}
+
+/// The bytes of the file at `path` in each of these ranges, shortened at its end.
+pub(super) fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+    let (mut file, len) = open(path)?;
+    let mut found = Vec::new();
+    for range in ranges {
+        let len = range.end.min(len).saturating_sub(range.start);
+        let mut content = Vec::new();
+        file.seek(SeekFrom::Start(range.start))
+            .and_then(|_| (&file).take(len).read_to_end(&mut content))
+            .map_err(Error::io(format!("reading {}", path.display())))?;
+        found.push(content);
+    }
+    Ok(found)
 }
 
 /// Opens the plain file at `path` for reading; its length is in bytes. The walk has looked at it before, but

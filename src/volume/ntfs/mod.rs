@@ -60,6 +60,7 @@ mod upcase;
 mod walk;
 mod write;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::SharedDevice;
@@ -150,6 +151,21 @@ impl Volume for NtfsVolume {
         stream
             .read(&self.tree.mft)
             .context(|| format!("reading {path}"))
+    }
+
+    fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+        let node = self.tree.expect(path)?;
+        let stream = self.tree.content(path, &node)?;
+        let read = |range: &Range<u64>| {
+            let len = range.end.min(stream.len()).saturating_sub(range.start);
+            let mut content = stream::zeroed(len, path)?;
+            if len > 0 {
+                stream.read_at(&self.tree.mft, range.start, &mut content)?;
+            }
+            Ok(content)
+        };
+        let read: Result<Vec<Vec<u8>>> = ranges.iter().map(read).collect();
+        read.context(|| format!("reading {path}"))
     }
 
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
