@@ -219,6 +219,10 @@ fn other_values_of_the_listener_and_of_terminal_services() {
     let weak = ["rdp-listener.encryption", "harden.encryption"];
     cured(&own("MinEncryptionLevel", 1), &weak);
     cured(&policy("MinEncryptionLevel", 1), &weak);
+    // What is found must be gone after its cure, also where both say the same.
+    let both = |name, value| policy(name, value) + &own(name, value);
+    cured(&both("MinEncryptionLevel", 1), &weak);
+    cured(&both("MaxInstanceCount", 0), &["rdp-sessions.none"]);
     // Without TLS it is valid: a notice that security is lowered.
     only_told(
         &(own("MinEncryptionLevel", 1) + &own("SecurityLayer", 1)),

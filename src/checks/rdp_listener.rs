@@ -212,7 +212,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                 path,
                 shown(1),
                 "REG_DWORD 0x2 or 0x3",
-                [cure],
+                cure,
             );
         }
         look_at_protocol(facts, set, &key, &mut foreign);
@@ -225,18 +225,18 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Where an encryption level is set that the security layer does not allow, and what cures it.
-fn too_weak(facts: &Facts<'_>, set: &ControlSet) -> Option<(String, Edit)> {
+/// Where an encryption level is set that the security layer does not allow, and what cures it: the policy is deleted,
+/// and the listener's own level, which holds then, is raised where it is as low.
+fn too_weak(facts: &Facts<'_>, set: &ControlSet) -> Option<(String, Vec<Edit>)> {
     let (layer, _, _) = twins::in_force(facts, set, &SECURITY_LAYER)?;
     let (level, decides, path) = twins::in_force(facts, set, &MIN_ENCRYPTION_LEVEL)?;
     if (layer, level) != (2, 1) {
         return None;
     }
-    let cure = match decides {
-        Decides::Policy => MIN_ENCRYPTION_LEVEL.delete_policy(),
-        Decides::Machine => MIN_ENCRYPTION_LEVEL.set(set, STOCK_LEVEL),
-    };
-    Some((path, cure))
+    let own = MIN_ENCRYPTION_LEVEL.read(facts.registry(), set).machine;
+    let raise = (own == Reading::Found(level)).then(|| MIN_ENCRYPTION_LEVEL.set(set, STOCK_LEVEL));
+    let delete = (decides == Decides::Policy).then(|| MIN_ENCRYPTION_LEVEL.delete_policy());
+    Some((path, delete.into_iter().chain(raise).collect()))
 }
 
 fn look_at_protocol(facts: &Facts<'_>, set: &ControlSet, key: &str, foreign: &mut Gathered) {
@@ -311,10 +311,8 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
                 proposal.edits.push(judged.setting.set(set, judged.target));
             }
         }
-        if let Some((_, cure)) = too_weak(facts, set)
-            && !proposal.edits.contains(&cure)
-        {
-            proposal.edits.push(cure);
+        if let Some((_, cure)) = too_weak(facts, set) {
+            proposal.edits.extend(cure);
         }
     }
     for judged in [&LAYER, &LEVEL] {

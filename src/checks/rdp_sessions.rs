@@ -128,26 +128,32 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
         let expected = shown(unlimited);
         let mut told = false;
         for set in facts.sets() {
-            if let Reading::Malformed(found) = setting.read(facts.registry(), set).machine {
-                let path = setting.machine_path(set);
+            let twin = setting.read(facts.registry(), set);
+            if let Reading::Malformed(found) = &twin.machine {
+                let (path, found) = (setting.machine_path(set), found.clone());
                 findings.push(unjudged(&UNCLEAR, path, found, &expected, SOURCE));
             }
             let Some((value, decides, path)) = twins::in_force(facts, set, setting) else {
                 continue;
             };
-            if value == unlimited || (told && decides == Decides::Policy) {
+            if value == unlimited {
                 continue;
             }
-            let cure = match decides {
-                Decides::Policy => setting.delete_policy(),
-                Decides::Machine => setting.set(set, unlimited),
-            };
+            // The machine's own holds once the policy is gone.
+            let delete = (decides == Decides::Policy).then(|| setting.delete_policy());
+            let own = matches!(twin.machine, Reading::Found(own) if own != unlimited);
+            let lift = (own && !twin.inherited).then(|| setting.set(set, unlimited));
             let gathered = if *setting == MAX_INSTANCE_COUNT && value == 0 {
                 &mut none
             } else {
                 &mut limited
             };
-            gathered.add(set.is_active(), path, shown(value), &expected, [cure]);
+            let cure = delete.into_iter().chain(lift);
+            if told && decides == Decides::Policy {
+                gathered.finding.cure.extend(cure);
+                continue;
+            }
+            gathered.add(set.is_active(), path, shown(value), &expected, cure);
             if decides == Decides::Policy {
                 tell_origin(facts, setting.name, &mut gathered.finding);
                 told = true;
