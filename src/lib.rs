@@ -14,8 +14,8 @@
 //!   -> report      one serde type; text and JSON print it
 //! ```
 //!
-//! `hive`, `security`, `bcd`, `firewall`, `registry_policy`, `certificate` and `evtx` stand beside this road: pure bytes in,
-//! bytes out; no I/O, no path, no clock.
+//! `hive`, `security`, `sam`, `bcd`, `firewall`, `registry_policy`, `certificate` and `evtx` stand beside this road: pure bytes
+//! in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
@@ -32,6 +32,8 @@ pub mod volume;
 pub mod hive;
 
 pub mod security;
+
+pub mod sam;
 
 pub mod bcd;
 

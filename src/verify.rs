@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hive::second_opinion::{second_opinion, security_to_second_reader};
 use crate::plan::{self, Step};
 use crate::target::Target;
-use crate::windows::{Installation, Reading, value};
+use crate::windows::{Installation, Reading};
 
 use second::{Second, Wanted, second, unconfirmed};
 
@@ -167,10 +167,15 @@ fn read_back(installation: &Installation, edit: &Edit, hive: HiveName) -> Result
             kind,
             data,
         } => {
-            let expected = value::describe(*kind, &data.0);
+            let shown = |kind, data: &[u8]| plan::value_text(*hive, key, name, kind, data);
+            let expected = shown(*kind, &data.0);
             let found = registry.raw(*hive, key, name);
             if found != Reading::Found((*kind, data.0.clone())) {
-                return Err(failed(&place, &expected, &format!("{found:?}")));
+                let found = match found {
+                    Reading::Found((kind, data)) => shown(kind, &data),
+                    found => format!("{found:?}"),
+                };
+                return Err(failed(&place, &expected, &found));
             }
             let opinion = second_opinion(image, key, Some(name))?;
             (

@@ -219,7 +219,7 @@ fn the_shipped_disk_is_current() {
         .filter(|kind| table.contains(kind))
         .collect();
     assert_eq!(kinds, ["EF00", "0C01", "0700"], "{table}");
-    for hive in ["SYSTEM", "SOFTWARE"] {
+    for hive in ["SYSTEM", "SOFTWARE", "SAM", "SECURITY"] {
         let path = format!("Windows/System32/config/{hive}");
         assert!(
             foreign::icat(&disk, 36 << 20, &path)

@@ -8,7 +8,7 @@
 //!
 //! Nothing here writes. Findings carry their cure as [`Edit`]s.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,6 +19,8 @@ use crate::windows::{
     ControlSet, EventLogs, GroupPolicy, Installation, KeyFiles, Reading, Registry, Select,
 };
 
+mod account_fixes;
+mod accounts;
 mod authentication;
 mod boot;
 mod cipher_policy;
@@ -34,6 +36,7 @@ mod ipsec;
 mod machine_keys;
 mod network_profile;
 mod nla;
+mod password;
 mod preset;
 mod process_dumps;
 mod rdp_certificate;
@@ -46,9 +49,11 @@ mod services;
 mod tls;
 mod twins;
 mod updates;
+mod user_rights;
 mod volume_state;
 
 pub use events::TimelineEvent;
+pub use password::{NewPassword, Secrets};
 pub use preset::{PRESETS, Preset};
 pub use updates::refuses_duplicate_sid;
 
@@ -249,6 +254,10 @@ pub struct Facts<'a> {
     key_files: OnceCell<Result<Option<KeyFiles>>>,
     /// Remote Desktop's own key and its folder, once asked for.
     machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// Where new passwords come from; only who asks for fixes gives one.
+    secrets: Option<&'a dyn Secrets>,
+    /// The edits of the fixes that were proposed before in this run.
+    earlier: RefCell<Vec<Edit>>,
     /// The event logs, once asked for; they can be large.
     events: OnceCell<EventLogs>,
 }
@@ -265,6 +274,8 @@ impl<'a> Facts<'a> {
             group_policy: OnceCell::new(),
             key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
+            secrets: None,
+            earlier: RefCell::default(),
             events: OnceCell::new(),
         })
     }
@@ -384,6 +395,8 @@ pub const CHECKS: &[&Check] = &[
     &machine_keys::CHECK,
     &rdp_sessions::CHECK,
     &rdp_licensing::CHECK,
+    &user_rights::CHECK,
+    &accounts::CHECK,
     &rdp_certificate::CHECK,
     &group_policy::CHECK,
     &harden::CHECK,
@@ -414,6 +427,10 @@ pub const FIXES: &[&Fix] = &[
     &rdp_sessions::FIX,
     &rdp_sessions::UDP_TRANSPORT,
     &rdp_sessions::KEEP_ALIVE,
+    &user_rights::FIX,
+    &account_fixes::RDP_USERS,
+    &account_fixes::ACCOUNT,
+    &password::FIX,
     &rdp_certificate::FIX,
     &crash_dump::FIX,
     &crash_dump::RESTART,

@@ -3,9 +3,6 @@
 
 use jiff::Timestamp;
 
-/// 100-nanosecond steps between 1601, where FILETIME begins, and 1970.
-const FILETIME_OF_UNIX_EPOCH: i128 = 116_444_736_000_000_000;
-
 /// One moment, for everything a run writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now(Timestamp);
@@ -23,8 +20,7 @@ impl Now {
 
     /// As a Windows FILETIME.
     pub(super) fn filetime(self) -> u64 {
-        let steps = self.0.as_nanosecond() / 100 + FILETIME_OF_UNIX_EPOCH;
-        u64::try_from(steps).unwrap_or_default()
+        crate::windows::filetime(self.0)
     }
 
     /// As RFC 3339, to the second.

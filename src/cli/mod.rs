@@ -25,6 +25,7 @@ mod operation;
 mod output;
 mod reg;
 mod repair;
+mod secret;
 mod undo;
 
 use output::{Format, Output};

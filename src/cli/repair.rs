@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::operation::Session;
 use super::output::{Output, write_file_with};
-use super::{Common, FINDINGS, HEALTHY, Writing};
+use super::{Common, FINDINGS, HEALTHY, Writing, secret};
 use crate::checks::{self, Facts, Finding, PRESETS, Severity};
 use crate::edit::Edit;
 use crate::error::{Error, Result};
@@ -32,6 +32,10 @@ pub(super) struct Arguments {
     /// Save the plan as JSON
     #[arg(long, value_name = "FILE")]
     plan_out: Option<PathBuf>,
+    /// Read the new password for --fix password=NAME from this file descriptor (its first line), instead of the
+    /// environment variable COLDFIX_PASSWORD or the terminal
+    #[arg(long, value_name = "N")]
+    password_fd: Option<u32>,
     #[command(flatten)]
     writing: Writing,
 }
@@ -61,7 +65,8 @@ pub(super) fn run(
     report.add_installation(&session.target, &installation);
 
     let now = session.now.timestamp();
-    let facts = Facts::gather(&installation, now)?;
+    let secrets = secret::Source::new(arguments.password_fd);
+    let facts = Facts::gather(&installation, now)?.with_secrets(&secrets);
     let findings = checks::diagnose(&facts);
     report.events = checks::timeline(&facts, &findings);
     let Wanted {
@@ -261,6 +266,7 @@ fn propose(
 ) -> Result<()> {
     let (fix, value) = checks::fix(argument)?;
     let proposal = (fix.edits)(facts, value)?;
+    facts.remember(&proposal.edits);
     if proposal.listing.is_some() {
         wanted.listing = proposal.listing;
     }

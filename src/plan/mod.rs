@@ -22,10 +22,12 @@ mod boot;
 mod files;
 mod key_security;
 mod revert;
+mod value_text;
 
 pub(crate) use boot::key;
 pub(crate) use files::{renamed, shown};
 pub use revert::{Reverted, revert};
+pub(crate) use value_text::value_text;
 
 /// The `schema` of a saved plan.
 pub const SCHEMA: &str = "coldfix.plan/1";
@@ -406,10 +408,9 @@ fn apply_to_registry(
                     name: name.clone(),
                 },
             };
-            let before = before.map_or(NO_VALUE.to_owned(), |(kind, bytes)| {
-                value::describe(kind, &bytes)
-            });
-            Ok(step(before, value::describe(*kind, &data.0), vec![inverse]))
+            let shown = |kind, bytes: &[u8]| value_text(*hive_name, key, name, kind, bytes);
+            let before = before.map_or(NO_VALUE.to_owned(), |(kind, bytes)| shown(kind, &bytes));
+            Ok(step(before, shown(*kind, &data.0), vec![inverse]))
         }
         Edit::DeleteValue {
             hive: hive_name,
@@ -420,7 +421,7 @@ fn apply_to_registry(
                 return Ok(None);
             };
             hive.delete_value(key, name, now)?;
-            let before = value::describe(kind, &bytes);
+            let before = value_text(*hive_name, key, name, kind, &bytes);
             let inverse = Edit::SetValue {
                 hive: *hive_name,
                 key: key.clone(),

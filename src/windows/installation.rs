@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::bytes;
 use crate::edit::HiveName;
 use crate::error::{Error, Result};
 use crate::volume::{EntryKind, Volume};
@@ -134,29 +133,12 @@ impl Installation {
         }
     }
 
-    /// The machine SID, `S-1-5-21-a-b-c`: entry 1 of the table at the start of `SAM\Domains\Account\V`.
-    /// `None` when SAM does not tell.
+    /// The machine SID, `S-1-5-21-a-b-c`: from `SAM\Domains\Account`. `None` when SAM does not tell.
     pub fn machine_sid(&self) -> Option<String> {
-        /// Where the table of four 12-byte entries ends, which its offsets count from.
-        const TABLE_END: usize = 0x30;
-        /// Revision 1, four sub-authorities, authority 5, first sub-authority 21.
-        const PREFIX: [u8; 12] = [1, 4, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0];
-        let (_, value) = self
-            .registry
-            .raw(HiveName::Sam, r"SAM\Domains\Account", "V")
-            .found()?;
-        let offset = usize::try_from(bytes::u32_le(&value, 0x0c)?).ok()?;
-        let sid = bytes::slice(&value, TABLE_END.checked_add(offset)?, 24)?;
-        if bytes::u32_le(&value, 0x10)? != 24 || !sid.starts_with(&PREFIX) {
-            return None;
-        }
-        let part = |at| bytes::u32_le(sid, at);
-        Some(format!(
-            "S-1-5-21-{}-{}-{}",
-            part(12)?,
-            part(16)?,
-            part(20)?
-        ))
+        let domain = super::accounts::DOMAIN;
+        let (_, value) = self.registry.raw(HiveName::Sam, domain, "V").found()?;
+        let sid = crate::sam::machine_sid(&value).ok()?;
+        Some(sid.to_string())
     }
 
     /// The build number alone, such as 20348; `None` when SOFTWARE does not tell.
