@@ -342,6 +342,27 @@ impl Edit {
         }
     }
 
+    /// Sets a REG_MULTI_SZ.
+    pub fn multi_text(
+        hive: HiveName,
+        key: impl Into<String>,
+        name: impl Into<String>,
+        parts: &[String],
+    ) -> Edit {
+        let mut data: Vec<u8> = parts
+            .iter()
+            .flat_map(|part| utf16_with_terminator(part))
+            .collect();
+        data.extend([0, 0]);
+        Edit::SetValue {
+            hive,
+            key: key.into(),
+            name: name.into(),
+            kind: 7,
+            data: HexBytes(data),
+        }
+    }
+
     /// Gives each path its descriptor; `None` when there is no path. Equal descriptors become one group, in the
     /// order in which they first come.
     pub fn set_security(wanted: impl IntoIterator<Item = (String, Vec<u8>)>) -> Option<Edit> {

@@ -24,6 +24,9 @@ mod accounts;
 mod authentication;
 mod boot;
 mod cipher_policy;
+mod clock;
+mod cloud;
+mod control_set;
 mod crash_dump;
 mod edition;
 mod events;
@@ -33,10 +36,20 @@ mod group_policy;
 mod harden;
 mod hive_state;
 mod ipsec;
+mod logon;
 mod machine_keys;
+mod migration;
+mod network_adapters;
+mod network_dhcp;
+mod network_dns;
+mod network_mtu;
 mod network_profile;
+mod network_provider;
+mod network_proxy;
 mod nla;
 mod password;
+mod policy_block;
+mod port_holder;
 mod preset;
 mod process_dumps;
 mod rdp_certificate;
@@ -45,7 +58,10 @@ mod rdp_licensing;
 mod rdp_listener;
 mod rdp_port;
 mod rdp_sessions;
+mod registry_backup;
+mod rpc_host;
 mod services;
+mod temp_folder;
 mod tls;
 mod twins;
 mod updates;
@@ -380,6 +396,8 @@ pub struct Proposal {
 pub const CHECKS: &[&Check] = &[
     &volume_state::CHECK,
     &hive_state::CHECK,
+    &registry_backup::CHECK,
+    &control_set::CHECK,
     &edition::CHECK,
     &boot::CHECK,
     &rdp_enable::CHECK,
@@ -392,6 +410,20 @@ pub const CHECKS: &[&Check] = &[
     &cipher_policy::CHECK,
     &authentication::CHECK,
     &services::CHECK,
+    &rpc_host::CHECK,
+    &logon::CHECK,
+    &policy_block::CHECK,
+    &network_dhcp::CHECK,
+    &network_dns::CHECK,
+    &network_provider::CHECK,
+    &network_adapters::CHECK,
+    &network_mtu::CHECK,
+    &network_proxy::CHECK,
+    &port_holder::CHECK,
+    &migration::CHECK,
+    &cloud::CHECK,
+    &clock::CHECK,
+    &temp_folder::CHECK,
     &machine_keys::CHECK,
     &rdp_sessions::CHECK,
     &rdp_licensing::CHECK,
@@ -419,6 +451,18 @@ pub const FIXES: &[&Fix] = &[
     &rdp_enable::FIX,
     &rdp_listener::FIX,
     &services::FIX,
+    &rpc_host::FIX,
+    &logon::FIX,
+    &policy_block::FIX,
+    &control_set::FIX,
+    &registry_backup::FIX,
+    &network_dhcp::FIX,
+    &network_dns::FIX,
+    &network_provider::FIX,
+    &network_proxy::FIX,
+    &network_mtu::FIX,
+    &clock::FIX,
+    &temp_folder::FIX,
     &machine_keys::FIX,
     &cipher_policy::FIX,
     &authentication::FIPS,

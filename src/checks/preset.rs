@@ -51,4 +51,19 @@ pub const PRESETS: &[Preset] = &[
         left_out: &[],
         source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
     },
+    Preset {
+        name: "reset-network",
+        title: "What a machine needs to be found on a network that gives it its address",
+        fixes: &[
+            "services",
+            "network-dhcp",
+            "network-dns",
+            "network-provider",
+        ],
+        where_possible: &[],
+        left_out: &[
+            "the removal of network adapters that are gone; remove them in Device Manager (show hidden devices)",
+        ],
+        source: "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/reset-network-interface",
+    },
 ];

@@ -24,44 +24,102 @@ enum Role {
     Other,
 }
 
-/// Service, the start type to restore, and what it is for. The start types are those measured on Server
-/// 2022 and read from stock hives of 7, 8.1 and 10; services whose healthy type differs between builds
-/// (ndiscap, wanarp) or that are disabled on stock clients (RemoteRegistry, SharedAccess) are not judged.
-const SERVICES: [(&str, u32, Role); 30] = [
-    ("TermService", 3, Role::RemoteDesktop),
-    ("SessionEnv", 3, Role::RemoteDesktop),
-    ("UmRdpService", 3, Role::RemoteDesktop),
-    ("CryptSvc", 2, Role::RemoteDesktop),
-    ("KeyIso", 3, Role::RemoteDesktop),
-    ("CertPropSvc", 3, Role::RemoteDesktop),
-    ("RpcSs", 2, Role::Network),
-    ("DcomLaunch", 2, Role::Network),
-    ("RpcEptMapper", 2, Role::Network),
-    ("Tcpip", 0, Role::Network),
-    ("NDIS", 0, Role::Network),
-    ("Afd", 1, Role::Network),
-    ("nsiproxy", 1, Role::Network),
-    ("nsi", 2, Role::Network),
-    ("Dhcp", 2, Role::Network),
-    ("Dnscache", 2, Role::Other),
-    ("BFE", 2, Role::Network),
-    ("mpssvc", 2, Role::Network),
-    ("netvsc", 3, Role::Network),
-    ("WfpLwfs", 0, Role::Other),
-    ("NlaSvc", 2, Role::Other),
-    ("netprofm", 3, Role::Other),
-    ("NetBT", 1, Role::Other),
-    ("Tcpip6", 3, Role::Other),
-    ("LanmanWorkstation", 2, Role::Other),
-    ("LanmanServer", 2, Role::Other),
-    ("iphlpsvc", 2, Role::Other),
-    ("IKEEXT", 3, Role::Other),
-    ("Netlogon", 3, Role::Other),
-    ("Netman", 3, Role::Other),
+/// The start type that Windows gives a service.
+#[derive(Clone, Copy)]
+enum Start {
+    /// On every build, as measured on Server 2022 and read from stock hives of 7, 8.1 and 10.
+    Always(u32),
+    /// 3 up to 10 1709, 1 from 10 2004 on; in between it is not known, and 3 harms nothing.
+    CaptureDriver,
+    /// 2 on 10 1709 alone, else 3.
+    WanArp,
+    /// 2 on members of a domain, else 3.
+    Netlogon,
+}
+
+/// Builds of 10 1709 and 10 2004.
+const BUILD_1709: u32 = 16299;
+const BUILD_2004: u32 = 19041;
+
+/// What is judged. A service that a build does not have (WfpLwfs and netvsc before 8, wanarp on 8.1, sacsvr on
+/// clients) is no fault. RemoteRegistry and SharedAccess, which are disabled on stock clients, are not judged.
+const SERVICES: [(&str, Start, Role); 39] = [
+    ("TermService", Start::Always(3), Role::RemoteDesktop),
+    ("SessionEnv", Start::Always(3), Role::RemoteDesktop),
+    ("UmRdpService", Start::Always(3), Role::RemoteDesktop),
+    ("CryptSvc", Start::Always(2), Role::RemoteDesktop),
+    ("KeyIso", Start::Always(3), Role::RemoteDesktop),
+    ("CertPropSvc", Start::Always(3), Role::RemoteDesktop),
+    ("RpcSs", Start::Always(2), Role::Network),
+    ("DcomLaunch", Start::Always(2), Role::Network),
+    ("RpcEptMapper", Start::Always(2), Role::Network),
+    ("Tcpip", Start::Always(0), Role::Network),
+    ("NDIS", Start::Always(0), Role::Network),
+    ("Afd", Start::Always(1), Role::Network),
+    ("nsiproxy", Start::Always(1), Role::Network),
+    ("nsi", Start::Always(2), Role::Network),
+    ("Dhcp", Start::Always(2), Role::Network),
+    ("BFE", Start::Always(2), Role::Network),
+    ("mpssvc", Start::Always(2), Role::Network),
+    ("netvsc", Start::Always(3), Role::Network),
+    ("Dnscache", Start::Always(2), Role::Other),
+    ("WfpLwfs", Start::Always(0), Role::Other),
+    ("NlaSvc", Start::Always(2), Role::Other),
+    ("netprofm", Start::Always(3), Role::Other),
+    ("NetBT", Start::Always(1), Role::Other),
+    ("Tcpip6", Start::Always(3), Role::Other),
+    ("LanmanWorkstation", Start::Always(2), Role::Other),
+    ("LanmanServer", Start::Always(2), Role::Other),
+    ("iphlpsvc", Start::Always(2), Role::Other),
+    ("IKEEXT", Start::Always(3), Role::Other),
+    ("Netlogon", Start::Netlogon, Role::Other),
+    ("Netman", Start::Always(3), Role::Other),
+    ("WinHttpAutoProxySvc", Start::Always(3), Role::Other),
+    ("NdisWan", Start::Always(3), Role::Other),
+    ("ndiscap", Start::CaptureDriver, Role::Other),
+    ("wanarp", Start::WanArp, Role::Other),
+    ("tunnel", Start::Always(3), Role::Other),
+    ("IpNat", Start::Always(3), Role::Other),
+    ("W32Time", Start::Always(3), Role::Other),
+    ("WerSvc", Start::Always(3), Role::Other),
+    ("sacsvr", Start::Always(2), Role::Other),
 ];
 
-/// The account of TermService since Vista. XP runs it as LocalSystem.
-const TERM_SERVICE_ACCOUNT: &str = r"NT Authority\NetworkService";
+impl Start {
+    fn of(self, facts: &Facts<'_>) -> u32 {
+        match self {
+            Start::Always(start) => start,
+            Start::CaptureDriver => match facts.build {
+                Some(build) if build >= BUILD_2004 => 1,
+                _ => 3,
+            },
+            Start::WanArp => match facts.build {
+                Some(BUILD_1709) => 2,
+                _ => 3,
+            },
+            Start::Netlogon => match is_domain_member(facts) {
+                true => 2,
+                false => 3,
+            },
+        }
+    }
+}
+
+/// Whether SECURITY names a domain that this machine belongs to.
+fn is_domain_member(facts: &Facts<'_>) -> bool {
+    const SHORTEST_DOMAIN_SID: usize = 24;
+    let domain = facts
+        .registry()
+        .raw(HiveName::Security, r"Policy\PolPrDmS", "")
+        .found();
+    domain.is_some_and(|(_, sid)| sid.len() >= SHORTEST_DOMAIN_SID)
+}
+
+/// Accounts since Vista. XP runs TermService as LocalSystem.
+const ACCOUNTS: [(&str, &str, &Problem); 2] = [
+    ("TermService", r"NT Authority\NetworkService", &ACCOUNT),
+    ("Dhcp", r"NT Authority\LocalService", &DHCP_ACCOUNT),
+];
 const FIRST_BUILD_OF_VISTA: u32 = 6000;
 
 const SOURCE: &[&str] = &[
@@ -99,6 +157,16 @@ const ACCOUNT: Problem = Problem {
     fixes: &[FIX.name],
 };
 
+const DHCP_ACCOUNT: Problem = Problem {
+    id: "services.dhcp-account",
+    title: "The DHCP client runs under another account",
+    severity: Severity::Broken,
+    stage: Stage::Network,
+    trigger: "Since Vista: ObjectName of Dhcp is not NT Authority\\LocalService.",
+    cause: "Under another account the service does not start, and the machine gets no address.",
+    fixes: &[FIX.name],
+};
+
 const NETWORK_DISABLED: Problem = Problem {
     id: "services.network-disabled",
     title: "A service that the network needs is disabled",
@@ -124,12 +192,13 @@ const UNCLEAR: Problem = Problem::unclear("services.unclear", Stage::Listener);
 pub(super) const CHECK: Check = Check {
     id: "services",
     title: "The services that Remote Desktop needs are not disabled",
-    looks_at: "Start of the services and drivers that Remote Desktop and the network need, and the account of TermService.",
+    looks_at: "Start of the services and drivers that Remote Desktop and the network need, and the accounts of TermService and Dhcp.",
     healthy: "Every start type but 4 (disabled) is a choice. A service that is absent is no fault, except those of Remote Desktop itself.",
     problems: &[
         &MISSING,
         &RDP_DISABLED,
         &ACCOUNT,
+        &DHCP_ACCOUNT,
         &NETWORK_DISABLED,
         &OTHER_DISABLED,
         &UNCLEAR,
@@ -142,7 +211,7 @@ pub(super) const FIX: Fix = Fix {
     name: "services",
     values: "",
     title: "Give disabled services their start type back",
-    explanation: "Sets Start to Windows' own value where it is 4 (disabled): TermService, SessionEnv, UmRdpService, KeyIso, CertPropSvc 3, CryptSvc 2, and the services and drivers the network needs. Sets the account of TermService where it is another one. Services with any other start type, and missing ones, are left alone.",
+    explanation: "Sets Start to Windows' own value where it is 4 (disabled): TermService, SessionEnv, UmRdpService, KeyIso, CertPropSvc 3, CryptSvc 2, and the services and drivers the network needs, by build where builds differ. Sets the accounts of TermService and Dhcp where they are others. Never changes a service's type. Services with any other start type, and missing ones, are left alone.",
     source: SOURCE,
     edits,
 };
@@ -157,7 +226,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     let mut network = Gathered::new(&NETWORK_DISABLED, SOURCE);
     let mut other = Gathered::new(&OTHER_DISABLED, SOURCE);
     let mut missing = Gathered::new(&MISSING, SOURCE);
-    let mut account = Gathered::new(&ACCOUNT, SOURCE);
+    let mut accounts = ACCOUNTS.map(|(_, _, problem)| Gathered::new(problem, SOURCE));
 
     for set in facts.sets() {
         for (service, start, role) in SERVICES {
@@ -165,6 +234,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             let location = system_path(&key, "Start");
             match facts.system_dword(&key, "Start") {
                 Reading::Found(DISABLED) => {
+                    let start = start.of(facts);
                     let cure = [Edit::dword(HiveName::System, &key, "Start", start)];
                     let (gathered, cure) = match role {
                         Role::RemoteDesktop => (&mut remote, Some(cure)),
@@ -187,22 +257,26 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
                     [],
                 ),
                 Reading::Malformed(found) => {
-                    findings.push(unjudged(&UNCLEAR, location, found, &shown(start), SOURCE))
+                    let expected = shown(start.of(facts));
+                    findings.push(unjudged(&UNCLEAR, location, found, &expected, SOURCE));
                 }
                 _ => {}
             }
         }
-        if let Some((key, found)) = wrong_account(facts, set) {
-            account.add(
-                set.is_active(),
-                system_path(&key, "ObjectName"),
-                found,
-                TERM_SERVICE_ACCOUNT,
-                [set_account(&key)],
-            );
+        for (gathered, (service, account, _)) in accounts.iter_mut().zip(ACCOUNTS) {
+            if let Some((key, found)) = wrong_account(facts, set, service, account) {
+                gathered.add(
+                    set.is_active(),
+                    system_path(&key, "ObjectName"),
+                    found,
+                    account,
+                    [set_account(&key, account)],
+                );
+            }
         }
     }
-    for gathered in [missing, remote, account, network, other] {
+    let all = [missing, remote].into_iter().chain(accounts);
+    for gathered in all.chain([network, other]) {
         findings.extend(gathered.into_finding());
     }
     findings
@@ -223,25 +297,24 @@ fn is_vista_or_later(facts: &Facts<'_>) -> bool {
         .is_some_and(|build| build >= FIRST_BUILD_OF_VISTA)
 }
 
-/// TermService's key and account, when it is not Windows' own one.
-fn wrong_account(facts: &Facts<'_>, set: &ControlSet) -> Option<(String, String)> {
-    let key = key_of(set, "TermService");
+/// The service's key and account, when it is not Windows' own one.
+fn wrong_account(
+    facts: &Facts<'_>,
+    set: &ControlSet,
+    service: &str,
+    account: &str,
+) -> Option<(String, String)> {
+    let key = key_of(set, service);
     let found = facts
         .registry()
         .text(HiveName::System, &key, "ObjectName")
         .found()?;
-    let wrong = is_vista_or_later(facts) && !found.eq_ignore_ascii_case(TERM_SERVICE_ACCOUNT);
+    let wrong = is_vista_or_later(facts) && !found.eq_ignore_ascii_case(account);
     wrong.then_some((key, found))
 }
 
-fn set_account(key: &str) -> Edit {
-    Edit::text(
-        HiveName::System,
-        key,
-        "ObjectName",
-        value::SZ,
-        TERM_SERVICE_ACCOUNT,
-    )
+fn set_account(key: &str, account: &str) -> Edit {
+    Edit::text(HiveName::System, key, "ObjectName", value::SZ, account)
 }
 
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
@@ -253,13 +326,16 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
         for (service, start, _) in SERVICES {
             let key = key_of(set, service);
             if facts.system_dword(&key, "Start") == Reading::Found(DISABLED) {
+                let start = start.of(facts);
                 proposal
                     .edits
                     .push(Edit::dword(HiveName::System, &key, "Start", start));
             }
         }
-        if let Some((key, _)) = wrong_account(facts, set) {
-            proposal.edits.push(set_account(&key));
+        for (service, account, _) in ACCOUNTS {
+            if let Some((key, _)) = wrong_account(facts, set, service, account) {
+                proposal.edits.push(set_account(&key, account));
+            }
         }
     }
     Ok(proposal)

@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::bytes;
-use crate::edit::HiveName;
+use crate::edit::{Edit, HexBytes, HiveName};
 use crate::error::{Error, Result};
 use crate::security::Descriptor;
 use crate::volume::Volume;
@@ -215,6 +215,50 @@ impl Registry {
             .collect()
     }
 
+    /// The edits that make a key `to`, beside the key `from`, with its values, its keys and their permissions; `None`
+    /// when it is not there, cannot be read, has names that are no text, or is larger than what is copied.
+    /// Class names are not part of it.
+    pub fn copy_of_key(&self, hive: HiveName, from: &str, to: &str) -> Option<Vec<Edit>> {
+        const LARGEST: usize = 4096; // ours: what is copied this way has a dozen values
+        let file = self.hive(hive).ok()??;
+        let above = from.rsplit_once('\\').map_or("", |(above, _)| above);
+        let above = file.hive.key(above).ok()??.security().ok()?;
+        let mut pending = vec![(above, file.hive.key(from).ok()??, to.to_owned())];
+        let mut edits = Vec::new();
+        while let Some((above, key, path)) = pending.pop() {
+            edits.push(Edit::CreateKey {
+                hive,
+                key: path.clone(),
+            });
+            // A new key has the descriptor of the key above it.
+            let own = key.security().ok()?;
+            if own != above {
+                edits.push(Edit::SetKeySecurity {
+                    hive,
+                    key: path.clone(),
+                    descriptor: HexBytes(own.to_vec()),
+                });
+            }
+            for value in key.values().ok()? {
+                edits.push(Edit::SetValue {
+                    hive,
+                    key: path.clone(),
+                    name: value::exact_name(value.name())?,
+                    kind: value.kind(),
+                    data: HexBytes(value.data().ok()?.into_owned()),
+                });
+            }
+            for subkey in key.subkeys().ok()? {
+                let name = value::exact_name(subkey.name())?;
+                pending.push((own, subkey, format!(r"{path}\{name}")));
+            }
+            if edits.len() > LARGEST {
+                return None;
+            }
+        }
+        Some(edits)
+    }
+
     /// A value's type and bytes, whatever they are.
     pub fn raw(&self, name: HiveName, key: &str, value: &str) -> Reading<(u32, Vec<u8>)> {
         let file = match self.hive(name) {
@@ -271,6 +315,15 @@ impl Registry {
         self.typed(name, key, value, |kind, data| {
             (kind == value::SZ || kind == value::EXPAND_SZ)
                 .then(|| value::text(data))
+                .flatten()
+        })
+    }
+
+    /// A REG_MULTI_SZ, in its parts.
+    pub fn multi_text(&self, name: HiveName, key: &str, value: &str) -> Reading<Vec<String>> {
+        self.typed(name, key, value, |kind, data| {
+            (kind == value::MULTI_SZ)
+                .then(|| value::multi_text(data))
                 .flatten()
         })
     }

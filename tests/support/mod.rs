@@ -20,6 +20,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod bench;
 pub mod boot_store;
 pub mod foreign;
 pub mod keys;
