@@ -14,7 +14,8 @@
 //!   -> report      one serde type; text, JSON and HTML print it
 //! ```
 //!
-//! `hive`, `security`, `sam`, `bcd`, `firewall`, `certificate` and `evtx` stand beside this road: pure bytes in, bytes out; no I/O, no path, no clock.
+//! `hive`, `security`, `sam`, `bcd`, `firewall`, `registry_policy`, `certificate` and `evtx` stand beside this road: pure bytes
+//! in, bytes out; no I/O, no path, no clock.
 //! Modules are listed in layer order; a layer uses only those above it in this list.
 
 pub mod bytes;
@@ -37,6 +38,8 @@ pub mod sam;
 pub mod bcd;
 
 pub mod firewall;
+
+pub mod registry_policy;
 
 pub mod certificate;
 

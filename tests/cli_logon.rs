@@ -421,6 +421,19 @@ fn applocker() {
         assert_eq!(collections, ["Dll", "Msi"]);
         assert_eq!(bench.found(), [""; 0]);
     });
+    // What lets Windows' own programs run makes it a policy like any other.
+    let rule = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\SrpV2\Exe\{11111111-0000-0000-0000-000000000009}";
+    for condition in [
+        r#"Path="%WINDIR%\*""#,
+        r#"PublisherName="O=MICROSOFT CORPORATION, L=REDMOND, S=WASHINGTON, C=US""#,
+    ] {
+        let value = format!(r#"<Rule Action="Allow"><Condition {condition}/></Rule>"#);
+        let arguments = [
+            rule, "-v", "Value", "-t", "REG_SZ", "-d", &value, "-f", "--yes",
+        ];
+        ends(&bench.run("reg add", &arguments), 0);
+        assert_eq!(bench.found(), ["notice policy-block.limits"], "{condition}");
+    }
 }
 
 /// Commands of a local policy: the folder is put aside, programs' limits are not.
@@ -476,6 +489,13 @@ fn a_disk_with_all_of_it() {
             text(7, "autocheck autochk *|autocheck cmd")
         );
         assert_eq!(read(&software, USER, "State"), text(4, "0x8000"));
+        if support::require_python("regipy") {
+            let said = foreign::regipy_dump(&software, WINLOGON);
+            assert!(said.contains("system32\\\\userinit.exe,"), "{said}");
+            let said =
+                foreign::regipy_dump(&system, r"ControlSet001\Control\NetworkProvider\Order");
+            assert!(said.contains("\"RDPNP,LanmanWorkstation\""), "{said}");
+        }
         let script = foreign::ntfscat(
             &bench.target,
             "Windows/System32/GroupPolicy.old/Machine/Scripts/scripts.ini",
@@ -698,4 +718,107 @@ fn values_of_another_type_are_never_overwritten() {
         ends(&bench.run("repair", &["--fix", fix, "--yes"]), 0);
         assert!(bench.sum() == before, "{name}");
     }
+}
+
+/// Where bare names are looked for, and what cannot be looked up.
+#[test]
+fn programs_are_looked_for_where_windows_looks() {
+    let Some(bench) = Bench::new("folder/healthy") else {
+        return;
+    };
+    let set = |key: &str, name: &str, data: &str| {
+        let arguments = [key, "-v", name, "-t", "REG_SZ", "-d", data, "-f", "--yes"];
+        ends(&bench.run("reg add", &arguments), 0);
+    };
+    let winlogon = format!(r"HKLM\SOFTWARE\{WINLOGON}");
+    let environment = r"HKLM\SYSTEM\ControlSet001\Control\Session Manager\Environment";
+    let broken = ["broken logon.shell"];
+    let other = ["notice logon.shell-other"];
+    set(&winlogon, "Shell", "kiosk");
+    assert_eq!(bench.found(), broken, "nowhere");
+    bench.put("tools/kiosk.exe", b"MZ");
+    set(environment, "Path", r"%SystemRoot%\system32;C:\Tools");
+    assert_eq!(bench.found(), other, "in a folder of Path");
+    std::fs::remove_file(bench.target.join("tools/kiosk.exe")).unwrap();
+    assert_eq!(bench.found(), broken);
+    set(environment, "Path", r"%SystemRoot%\system32;D:\Tools");
+    assert_eq!(bench.found(), other, "perhaps on another drive");
+    set(environment, "Path", "");
+    for unknown in [
+        r"\\server\share\kiosk.exe",
+        r"%ProgramFiles%\kiosk.exe",
+        r"D:\kiosk.exe",
+    ] {
+        set(&winlogon, "Shell", unknown);
+        assert_eq!(bench.found(), other, "{unknown}");
+    }
+    bench.put("Program Files/My Kiosk/kiosk.exe", b"MZ");
+    for there in [
+        r"C:\Program Files\My Kiosk\kiosk.exe -full C:\x",
+        r#""C:\Program Files\My Kiosk\kiosk.exe" -full"#,
+        r"\??\C:\Program Files\My Kiosk\kiosk.exe",
+        r"%SystemDrive%\Program Files\My Kiosk\kiosk",
+    ] {
+        set(&winlogon, "Shell", there);
+        assert_eq!(bench.found(), other, "{there}");
+    }
+    set(
+        &winlogon,
+        "Shell",
+        r"C:\Program Files\Other Kiosk\kiosk.exe",
+    );
+    assert_eq!(bench.found(), broken);
+    // Behind a link nothing is missing.
+    #[cfg(unix)]
+    {
+        let link = bench.target.join("Program Files/Other Kiosk");
+        std::os::unix::fs::symlink("/nowhere", link).unwrap();
+        assert_eq!(bench.found(), other);
+    }
+}
+
+/// Lists longer than any Windows has: told, left alone, and soon done with.
+#[test]
+fn endless_lists_are_left_alone() {
+    let Some(bench) = Bench::new("folder/healthy") else {
+        return;
+    };
+    let many = |text: &str, count: usize| vec![text; count].join(",");
+    let lines = format!(
+        "Windows Registry Editor Version 5.00\r\n[HKEY_LOCAL_MACHINE\\SYSTEM\\{order}]\r\n\"ProviderOrder\"=\"{}\"\r\n\
+         [HKEY_LOCAL_MACHINE\\SYSTEM\\{environment}]\r\n\"Path\"=\"{}\"\r\n\
+         [HKEY_LOCAL_MACHINE\\SYSTEM\\{MANAGER}]\r\n\"BootExecute\"=hex(7):{}\r\n\
+         [HKEY_LOCAL_MACHINE\\SOFTWARE\\{WINLOGON}]\r\n\"Userinit\"=\"{}\"\r\n\"Shell\"=\"{}\"\r\n",
+        many("gone", 50_000),
+        vec![r"C:\\none"; 20_000].join(";"),
+        many("78,00,00,00", 20_000) + ",00,00",
+        many("gone.exe", 50_000),
+        vec!["gone and gone"; 32].join(","),
+        order = r"ControlSet001\Control\NetworkProvider\Order",
+        environment = r"ControlSet001\Control\Session Manager\Environment",
+    );
+    let file = bench.target.with_extension("reg");
+    std::fs::write(&file, lines).unwrap();
+    ends(
+        &bench.run("reg import", &[file.to_str().unwrap(), "--yes"]),
+        0,
+    );
+    let before = bench.sum();
+    let found = bench.found();
+    assert_eq!(
+        found,
+        [
+            "risk logon.unclear",
+            "risk network-provider.unclear",
+            "notice logon.shell-other"
+        ]
+    );
+    ends(
+        &bench.run(
+            "repair",
+            &["--fix", "logon", "--fix", "network-provider", "--yes"],
+        ),
+        0,
+    );
+    assert!(bench.sum() == before);
 }

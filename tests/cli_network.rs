@@ -165,7 +165,9 @@ fn what_somebody_may_have_meant_is_changed_by_name_only() {
             "notice network-dhcp.static",
             "notice network-dns.by-hand",
             "notice network-mtu.unusual",
+            "notice port-holder.forwarded",
             "notice port-holder.reserved",
+            "notice port-holder.service",
             "notice services.other-disabled",
             "notice temp-folder.moved",
         ]
@@ -207,7 +209,9 @@ fn what_somebody_may_have_meant_is_changed_by_name_only() {
         [
             "notice migration.left-over",
             "notice network-adapter.several",
+            "notice port-holder.forwarded",
             "notice port-holder.reserved",
+            "notice port-holder.service",
         ]
     );
     ends(

@@ -245,6 +245,7 @@ fn every_broken_text_is_found_in_a_folder() {
         "termservice-missing",
         "firewall-rule-inactive",
         "firewall-rule-lost",
+        "cipher-policy-empty",
         "firewall-loopback-type",
     ];
     let names: Vec<String> = found.iter().map(|name| format!("folder/{name}")).collect();

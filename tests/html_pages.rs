@@ -325,6 +325,10 @@ fn pages_print_on_white_paper_with_everything_on_them() {
         let pixels = &picture.stdout[picture.stdout.len() - 30_000..];
         let white = pixels.iter().filter(|pixel| **pixel > 250).count();
         assert!(white > 20_000, "{white} of 30000");
-        assert!(pixels[pixels.len() - 1_000..].iter().all(|pixel| *pixel > 250));
+        assert!(
+            pixels[pixels.len() - 1_000..]
+                .iter()
+                .all(|pixel| *pixel > 250)
+        );
     }
 }

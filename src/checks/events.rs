@@ -163,7 +163,7 @@ const JOINS: [Join; 13] = [
     Join {
         is_sign: |sign| sign == Sign::Tls,
         problem: Some(&TLS),
-        explained_by: &["tls."],
+        explained_by: &["tls.", "cipher-policy."],
     },
     Join {
         is_sign: |sign| sign == Sign::ServiceFailed(Service::RemoteDesktop),

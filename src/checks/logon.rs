@@ -11,6 +11,7 @@
 
 use crate::edit::Edit;
 use crate::error::Result;
+use crate::windows::Reading;
 
 use super::{Check, Facts, Finding, Fix, Gathered, Problem, Proposal, unknown_value};
 
@@ -64,6 +65,17 @@ pub(super) const FIX: Fix = Fix {
 
 /// How many commands of one list are judged: ours; stock lists have one. A longer list is left alone.
 const MOST_COMMANDS: usize = 32;
+
+/// A list that is longer than what is judged is one that cannot be judged.
+fn bounded<T>(list: Reading<T>, count: impl FnOnce(&T) -> usize) -> Reading<T> {
+    match list {
+        Reading::Found(list) => match count(&list) {
+            0..=MOST_COMMANDS => Reading::Found(list),
+            more => Reading::Malformed(format!("a list of {more} commands")),
+        },
+        other => other,
+    }
+}
 
 /// What one part finds: gathered findings, and others.
 #[derive(Default)]

@@ -12,6 +12,7 @@ use crate::certificate::container::{self, REMOTE_DESKTOP_STEM};
 use crate::edit::{Edit, windows_path};
 use crate::error::{Error, Result};
 use crate::permissions::TreeChange;
+use crate::security::ace::Effect;
 use crate::security::change::{self, Grant};
 use crate::security::rights::{self, FULL, READ};
 use crate::security::{AclField, Descriptor, Sid, sddl};
@@ -246,6 +247,21 @@ fn evidence(path: &str, has: &Secured, expected: &str) -> Evidence {
         },
         expected: expected.to_owned(),
     }
+}
+
+/// The folder lets NETWORK SERVICE in, as the procedure of Microsoft's article leaves it: the evidence, and the edits
+/// that give the folder and Remote Desktop's key their own permissions again.
+pub(super) fn over_broad(facts: &Facts<'_>) -> Option<(Evidence, Vec<Edit>)> {
+    let keys = keys(facts).ok()??;
+    let (folder, has) = &keys.folder;
+    let service = Sid::new(5, &[20])?;
+    let dacl = has.as_ref().ok()?.dacl.acl()?;
+    dacl.aces.iter().find(|ace| {
+        ace.effect() == Effect::Allow && ace.content().is_some_and(|ace| ace.sid == service)
+    })?;
+    let edits = surgical(facts, keys).ok()?.edits;
+    let expected = format!("{FOLDER_SDDL}, without NETWORK SERVICE");
+    Some((evidence(folder, has, &expected), edits))
 }
 
 /// The permissions cannot be looked at: said, and nothing concluded.

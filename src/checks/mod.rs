@@ -15,11 +15,15 @@ use serde::Serialize;
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
-use crate::windows::{ControlSet, EventLogs, Installation, KeyFiles, Reading, Registry, Select};
+use crate::windows::{
+    ControlSet, EventLogs, GroupPolicy, Installation, KeyFiles, Reading, Registry, Select,
+};
 
 mod account_fixes;
 mod accounts;
+mod authentication;
 mod boot;
+mod cipher_policy;
 mod clock;
 mod cloud;
 mod control_set;
@@ -29,6 +33,7 @@ mod events;
 mod firewall;
 mod firewall_service;
 mod group_policy;
+mod harden;
 mod hive_state;
 mod ipsec;
 mod logon;
@@ -46,15 +51,19 @@ mod password;
 mod policy_block;
 mod port_holder;
 mod preset;
+mod process_dumps;
 mod rdp_certificate;
 mod rdp_enable;
+mod rdp_licensing;
 mod rdp_listener;
 mod rdp_port;
+mod rdp_sessions;
 mod registry_backup;
 mod rpc_host;
 mod services;
 mod temp_folder;
 mod tls;
+mod twins;
 mod updates;
 mod user_rights;
 mod volume_state;
@@ -184,6 +193,11 @@ impl Sentences {
         }
     }
 
+    /// Takes back what turned out not to be the whole of it.
+    fn remove(&mut self, sentence: &str) {
+        self.0.retain(|known| *known != sentence);
+    }
+
     /// Each of them as it was written, for a translation.
     pub fn parts(&self) -> &[&'static str] {
         &self.0
@@ -261,6 +275,8 @@ pub struct Facts<'a> {
     pub build: Option<u32>,
     /// What time it is; certificates expire.
     pub now: Timestamp,
+    /// The policy files and the domain, once asked for.
+    group_policy: OnceCell<GroupPolicy>,
     /// The files in the MachineKeys folder, once asked for; there can be many.
     key_files: OnceCell<Result<Option<KeyFiles>>>,
     /// Remote Desktop's own key and its folder, once asked for.
@@ -282,6 +298,7 @@ impl<'a> Facts<'a> {
             select: installation.select()?,
             build: installation.build_number(),
             now,
+            group_policy: OnceCell::new(),
             key_files: OnceCell::new(),
             machine_keys: OnceCell::new(),
             secrets: None,
@@ -297,6 +314,12 @@ impl<'a> Facts<'a> {
 
     fn registry(&self) -> &Registry {
         &self.installation.registry
+    }
+
+    /// Where policies come from, looked at once.
+    fn group_policy(&self) -> &GroupPolicy {
+        self.group_policy
+            .get_or_init(|| self.installation.group_policy())
     }
 
     /// The files in MachineKeys, listed once; `None` when there is no such folder. An error is asked for again,
@@ -402,6 +425,8 @@ pub const CHECKS: &[&Check] = &[
     &ipsec::CHECK,
     &nla::CHECK,
     &tls::CHECK,
+    &cipher_policy::CHECK,
+    &authentication::CHECK,
     &services::CHECK,
     &rpc_host::CHECK,
     &logon::CHECK,
@@ -418,10 +443,13 @@ pub const CHECKS: &[&Check] = &[
     &clock::CHECK,
     &temp_folder::CHECK,
     &machine_keys::CHECK,
+    &rdp_sessions::CHECK,
+    &rdp_licensing::CHECK,
     &user_rights::CHECK,
     &accounts::CHECK,
     &rdp_certificate::CHECK,
     &group_policy::CHECK,
+    &harden::CHECK,
     &crash_dump::CHECK,
     &firewall_service::CHECK,
     &updates::CHECK,
@@ -454,14 +482,25 @@ pub const FIXES: &[&Fix] = &[
     &clock::FIX,
     &temp_folder::FIX,
     &machine_keys::FIX,
+    &cipher_policy::FIX,
+    &authentication::FIPS,
+    &authentication::DOMAIN_CREDENTIALS,
+    &authentication::GUEST_LOGONS,
+    &rdp_sessions::FIX,
+    &rdp_sessions::UDP_TRANSPORT,
+    &rdp_sessions::KEEP_ALIVE,
     &user_rights::FIX,
     &account_fixes::RDP_USERS,
     &account_fixes::ACCOUNT,
     &password::FIX,
     &rdp_certificate::FIX,
     &crash_dump::FIX,
+    &crash_dump::RESTART,
+    &crash_dump::DEDICATED_DUMP,
+    &process_dumps::FIX,
     &firewall_service::FIX,
     &group_policy::FIX,
+    &harden::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
     &boot::RECOVERY_LOOP,

@@ -80,14 +80,23 @@ fn is_own(name: &str) -> bool {
     OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-/// How many names of a list are judged: ours; stock lists have four.
-const MOST_NAMES: usize = 256;
+/// The list of a control set. One with more names than are judged cannot be judged.
+fn order(facts: &Facts<'_>, set: &ControlSet) -> Reading<String> {
+    const MOST_NAMES: usize = 256; // ours: stock lists have four
+    let key = set.path(ORDER);
+    match facts.registry().text(HiveName::System, &key, VALUE) {
+        Reading::Found(order) => match order.split(',').count() {
+            0..=MOST_NAMES => Reading::Found(order),
+            more => Reading::Malformed(format!("a list of {more} names")),
+        },
+        other => other,
+    }
+}
 
 /// The names in a list; a service's name holds no backslash, so that none leads to another key.
 fn listed(order: &str) -> impl Iterator<Item = &str> {
     let names = order.split(',').map(str::trim);
-    let names = names.filter(|name| !name.is_empty() && !name.contains('\\'));
-    names.take(MOST_NAMES)
+    names.filter(|name| !name.is_empty() && !name.contains('\\'))
 }
 
 /// The orphans of a control set, and the edits that drop them.
@@ -131,7 +140,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     for set in facts.sets() {
         let key = set.path(ORDER);
         let place = system_path(&key, VALUE);
-        let order = match facts.registry().text(HiveName::System, &key, VALUE) {
+        let order = match order(facts, set) {
             Reading::Found(order) => order,
             Reading::Malformed(found) => {
                 findings.push(unjudged(&UNCLEAR, place, found, "REG_SZ", SOURCE));
@@ -176,10 +185,7 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     }
     let mut proposal = Proposal::default();
     for set in facts.sets() {
-        let order = facts
-            .registry()
-            .text(HiveName::System, &set.path(ORDER), VALUE);
-        if let Reading::Found(order) = order {
+        if let Reading::Found(order) = order(facts, set) {
             let orphans = orphans(facts, set, &order);
             proposal.edits.extend(cure(facts, set, &orphans));
         }

@@ -1,31 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Network Level Authentication.
 
-use crate::edit::{Edit, HiveName};
 use crate::error::Result;
 use crate::windows::Reading;
+use crate::windows::rdp_settings::{LISTENER, USER_AUTHENTICATION};
 
-use super::rdp_listener::LISTENER;
-use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unjudged, unknown_value,
-};
-
-const NAME: &str = "UserAuthentication";
-const POLICY: &str = r"Policies\Microsoft\Windows NT\Terminal Services";
+use super::twins::{NLA, Twins, deletion_note, policy_differs};
+use super::{Check, Facts, Finding, Fix, Problem, Proposal, Severity, Stage, unknown_value};
+use crate::edit::HiveName;
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-internal-error",
     "Azure/repair-script-library win-fix-rdp-connectivity",
 ];
 
+const POLICY: Problem = Problem {
+    id: "nla.policy",
+    title: "A policy gives Network Level Authentication an invalid setting",
+    severity: Severity::Broken,
+    stage: Stage::Handshake,
+    trigger: "UserAuthentication is there in SOFTWARE\\Policies\\Microsoft\\Windows NT\\Terminal Services, and neither 0 nor 1.",
+    cause: "Windows knows only 0 and 1 here, and the policy overrides the listener's own setting.",
+    fixes: &[FIX.name],
+};
+
 const INVALID: Problem = Problem {
     id: "nla.invalid",
     title: "Network Level Authentication has an invalid setting",
     severity: Severity::Broken,
     stage: Stage::Handshake,
-    trigger: "UserAuthentication is neither 0 nor 1.",
+    trigger: "UserAuthentication of the listener is neither 0 nor 1, and no policy overrides it.",
     cause: "Windows knows only 0 and 1 here.",
+    fixes: &[FIX.name],
+};
+
+const OVERRIDDEN: Problem = Problem {
+    id: "nla.overridden",
+    title: "An invalid setting of Network Level Authentication is overridden by policy",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "UserAuthentication of the listener is neither 0 nor 1, and a policy is.",
+    cause: "The policy holds, and the listener's own setting does not. It does once the policy is gone.",
     fixes: &[FIX.name],
 };
 
@@ -34,9 +49,9 @@ const UNCLEAR: Problem = Problem::unclear("nla.unclear", Stage::Handshake);
 pub(super) const CHECK: Check = Check {
     id: "nla",
     title: "Network Level Authentication has a valid setting",
-    looks_at: "UserAuthentication of the listener.",
+    looks_at: "UserAuthentication of the listener, and the policy that overrides it.",
     healthy: "No value, 0 or 1: NLA on is never a fault, NLA off is a choice.",
-    problems: &[&INVALID, &UNCLEAR],
+    problems: &[&POLICY, &INVALID, &OVERRIDDEN, &UNCLEAR],
     source: SOURCE,
     run,
 };
@@ -45,36 +60,18 @@ pub(super) const FIX: Fix = Fix {
     name: "nla",
     values: "on or off",
     title: "Switch Network Level Authentication on (or off)",
-    explanation: "Sets UserAuthentication of the listener to 1 (0 for off) in every control set that Select names. Off lowers security: anybody who reaches the port gets a logon screen. Use it only while no domain controller can be reached, and switch it on again.",
+    explanation: "Sets UserAuthentication of the listener to 1 (0 for off) in every control set that Select names, and deletes the policy where that says otherwise. Off lowers security: anybody who reaches the port gets a logon screen. Use it only while no domain controller can be reached, and switch it on again.",
     source: SOURCE,
     edits,
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut invalid = Gathered::new(&INVALID, SOURCE);
+    let mut twins = Twins::new([&POLICY, &INVALID, &OVERRIDDEN, &UNCLEAR], SOURCE);
+    twins.judge_policy(facts, &NLA);
     for set in facts.sets() {
-        let key = set.path(LISTENER);
-        match facts.system_dword(&key, NAME) {
-            Reading::Found(value) if value > 1 => invalid.add(
-                set.is_active(),
-                system_path(&key, NAME),
-                shown(value),
-                "REG_DWORD 0x1 or 0x0",
-                [Edit::dword(HiveName::System, &key, NAME, 1)],
-            ),
-            Reading::Malformed(found) => findings.push(unjudged(
-                &UNCLEAR,
-                system_path(&key, NAME),
-                found,
-                "REG_DWORD 0x1 or 0x0",
-                SOURCE,
-            )),
-            _ => {}
-        }
+        twins.judge_machine(facts, set, &NLA);
     }
-    findings.extend(invalid.into_finding());
-    findings
+    twins.into_findings()
 }
 
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
@@ -86,9 +83,14 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     let mut proposal = Proposal::default();
     for set in facts.sets() {
         let key = set.path(LISTENER);
-        proposal
-            .edits
-            .push(Edit::dword(HiveName::System, &key, NAME, target));
+        if facts.registry().has_key(HiveName::System, &key) == Ok(true) {
+            proposal.edits.push(USER_AUTHENTICATION.set(set, target));
+        } else {
+            proposal.notes.push(format!(
+                "{} is not there; it is not invented",
+                HiveName::System.full_path(&key)
+            ));
+        }
     }
     if target == 0 {
         proposal.lowers_security.push(
@@ -96,12 +98,15 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
                 .to_owned(),
         );
     }
-    if let Reading::Found(policy) = facts.software_dword(POLICY, NAME)
-        && policy != target
-    {
+    if policy_differs(facts, &USER_AUTHENTICATION, target) {
+        proposal.edits.push(USER_AUTHENTICATION.delete_policy());
+        proposal
+            .notes
+            .push(deletion_note(facts, &USER_AUTHENTICATION));
+    } else if let Reading::Malformed(found) = USER_AUTHENTICATION.read_policy(facts.registry()) {
         proposal.notes.push(format!(
-            "the policy {}\\{NAME} is {policy} and overrides this setting; it is left alone (delete it with `coldfix reg delete` if it is in the way)",
-            HiveName::Software.full_path(POLICY)
+            "{} is {found}, which cannot be judged; it is left alone",
+            USER_AUTHENTICATION.policy_path()
         ));
     }
     Ok(proposal)

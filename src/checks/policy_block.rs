@@ -203,12 +203,17 @@ fn applocker_allows_windows(facts: &Facts<'_>, rule: &str) -> bool {
         return false;
     };
     let text = text.to_lowercase();
-    let paths = [
+    // By path, or by who signed them.
+    let conditions = [
         r#"path="%windir%\*""#,
+        r#"path="%system32%\*""#,
         r#"path="*""#,
         r#"path="%osdrive%\*""#,
+        r#"publishername="*""#,
+        r#"publishername="o=microsoft corporation,"#,
     ];
-    text.contains(r#"action="allow""#) && paths.iter().any(|path| text.contains(path))
+    let mut conditions = conditions.iter();
+    text.contains(r#"action="allow""#) && conditions.any(|condition| text.contains(condition))
 }
 
 /// The script lists that are there: path and the commands they run at start-up and logon.

@@ -3,22 +3,23 @@
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;
+use crate::windows::rdp_settings::{DENY, TERMINAL_SERVER};
 use crate::windows::{Reading, value};
 
+use super::twins::{NOT_DENIED, Twins, deletion_note};
 use super::{
     Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
     unjudged, unknown_value,
 };
 
-const TERMINAL_SERVER: &str = r"Control\Terminal Server";
-const POLICY: &str = r"Policies\Microsoft\Windows NT\Terminal Services";
-const DENY: &str = "fDenyTSConnections";
-
-/// Value, what it must be, and what another value does.
-const SWITCHES: [(&str, u32, &str); 3] = [
-    ("TSEnabled", 1, "0 switches Terminal Services off"),
-    ("TSServerDrainMode", 0, "drain mode refuses new sessions"),
-    ("TSUserEnabled", 0, "1 refuses user logons"),
+/// Values that matter only where they are there, and what they must be.
+const SWITCHES: [(&str, u32); 3] = [
+    // 0 switches Terminal Services off
+    ("TSEnabled", 1),
+    // drain mode refuses new sessions
+    ("TSServerDrainMode", 0),
+    // 1 refuses user logons
+    ("TSUserEnabled", 0),
 ];
 
 const BY_POLICY: &str =
@@ -26,6 +27,7 @@ const BY_POLICY: &str =
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/troubleshoot-rdp-general-error",
+    "https://learn.microsoft.com/troubleshoot/windows-server/remote/rdp-error-general-troubleshooting",
     "Azure/repair-script-library win-fix-rdp-connectivity",
 ];
 
@@ -39,13 +41,33 @@ const KEY_MISSING: Problem = Problem {
     fixes: &[],
 };
 
+const POLICY: Problem = Problem {
+    id: "rdp-enable.policy",
+    title: "Remote Desktop is switched off by Group Policy",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "fDenyTSConnections is there in SOFTWARE\\Policies\\Microsoft\\Windows NT\\Terminal Services and not 0.",
+    cause: "The policy overrides the machine's own setting, whatever that says.",
+    fixes: &[FIX.name],
+};
+
 const OFF: Problem = Problem {
     id: "rdp-enable.off",
     title: "Remote Desktop is switched off",
     severity: Severity::Broken,
     stage: Stage::Listener,
-    trigger: "fDenyTSConnections is not 0 or not there, its policy copy is there and not 0, or one of the others has the wrong value.",
+    trigger: "fDenyTSConnections is not 0 or not there and no policy says 0, or TSEnabled, TSServerDrainMode or TSUserEnabled is there with the wrong value.",
     cause: "Windows does not listen for Remote Desktop connections while this is set.",
+    fixes: &[FIX.name],
+};
+
+const OVERRIDDEN: Problem = Problem {
+    id: "rdp-enable.overridden",
+    title: "Only a policy keeps Remote Desktop on",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "fDenyTSConnections is not 0 or not there, and a policy says 0.",
+    cause: "The policy overrides the machine's own setting, which would switch Remote Desktop off. It does so once the policy is gone.",
     fixes: &[FIX.name],
 };
 
@@ -64,9 +86,16 @@ const UNCLEAR: Problem = Problem::unclear("rdp-enable.unclear", Stage::Listener)
 pub(super) const CHECK: Check = Check {
     id: "rdp-enable",
     title: "Remote Desktop is switched on",
-    looks_at: "fDenyTSConnections, TSEnabled, TSServerDrainMode and TSUserEnabled in Control\\Terminal Server, and the policy copy of fDenyTSConnections in SOFTWARE, which overrides it.",
-    healthy: "fDenyTSConnections 0, no policy copy or one that is 0. The three others are absent on most machines and matter only where they are there.",
-    problems: &[&KEY_MISSING, &OFF, &STATIONS_DISABLED, &UNCLEAR],
+    looks_at: "fDenyTSConnections, TSEnabled, TSServerDrainMode and TSUserEnabled in Control\\Terminal Server, the policy that overrides fDenyTSConnections, and the policy files that set it.",
+    healthy: "fDenyTSConnections 0, no policy or one that is 0. The three others are absent on most machines and matter only where they are there.",
+    problems: &[
+        &KEY_MISSING,
+        &POLICY,
+        &OFF,
+        &OVERRIDDEN,
+        &STATIONS_DISABLED,
+        &UNCLEAR,
+    ],
     source: SOURCE,
     run,
 };
@@ -75,88 +104,58 @@ pub(super) const FIX: Fix = Fix {
     name: "rdp-enable",
     values: "",
     title: "Switch Remote Desktop on",
-    explanation: "Sets fDenyTSConnections to 0 in every control set that Select names and deletes the policy copy in SOFTWARE when that denies. Sets TSEnabled to 1, TSServerDrainMode and TSUserEnabled to 0 where they are there with another value. A domain's group policy may bring the policy copy back.",
+    explanation: "Sets fDenyTSConnections to 0 in every control set that Select names and deletes the policy in SOFTWARE when that denies. Sets TSEnabled to 1, TSServerDrainMode and TSUserEnabled to 0 where they are there with another value. Group policy may bring the policy back: --fix group-policy=hold prevents that for the time being.",
     source: SOURCE,
     edits,
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut off = Gathered::new(&OFF, SOURCE);
+    let mut twins = Twins::new([&POLICY, &OFF, &OVERRIDDEN, &UNCLEAR], SOURCE);
     let mut findings = Vec::new();
     let mut missing = Gathered::new(&KEY_MISSING, SOURCE);
+    twins.judge_policy(facts, &NOT_DENIED);
     for set in facts.sets() {
         let key = set.path(TERMINAL_SERVER);
-        let location = system_path(&key, DENY);
-        let cure = [Edit::dword(HiveName::System, &key, DENY, 0)];
-        match facts.system_dword(&key, DENY) {
-            Reading::Found(0) => {}
-            Reading::Found(value) => off.add(
-                set.is_active(),
-                location,
-                shown(value),
-                "REG_DWORD 0x0",
-                cure,
-            ),
-            Reading::NoValue => off.add(
-                set.is_active(),
-                location,
-                "no value".to_owned(),
-                "REG_DWORD 0x0",
-                cure,
-            ),
-            // An unreadable hive is reported as a whole by its own check.
-            Reading::Unreadable(_) => {}
-            Reading::NoKey => missing.add(
+        if facts.registry().has_key(HiveName::System, &key) == Ok(false) {
+            missing.add(
                 set.is_active(),
                 HiveName::System.full_path(&key),
                 "no key".to_owned(),
                 "the key",
                 [],
-            ),
-            Reading::Malformed(found) => {
-                findings.push(unjudged(&UNCLEAR, location, found, "REG_DWORD 0x0", SOURCE));
-            }
+            );
+            continue;
         }
-        for (name, target, _) in SWITCHES {
-            if let Reading::Found(value) = facts.system_dword(&key, name)
-                && value != target
-            {
-                off.add(
+        twins.judge_machine(facts, set, &NOT_DENIED);
+        for (name, target) in SWITCHES {
+            let expected = format!("REG_DWORD {target:#x}, or no value");
+            match facts.system_dword(&key, name) {
+                Reading::Found(value) if value != target => twins.machine.add(
                     set.is_active(),
                     system_path(&key, name),
                     shown(value),
-                    &format!("REG_DWORD {target:#x}, or no value"),
+                    &expected,
                     [Edit::dword(HiveName::System, &key, name, target)],
-                );
+                ),
+                Reading::Malformed(found) => findings.push(unjudged(
+                    &UNCLEAR,
+                    system_path(&key, name),
+                    found,
+                    &expected,
+                    SOURCE,
+                )),
+                _ => {}
             }
         }
-    }
-    let policy = format!("{}\\{DENY}", HiveName::Software.full_path(POLICY));
-    match facts.software_dword(POLICY, DENY) {
-        Reading::Found(0) | Reading::NoKey | Reading::NoValue => {}
-        Reading::Found(value) => {
-            if off.finding.evidence.is_empty() {
-                off.finding.sentence = Some(BY_POLICY);
-            }
-            off.add(
-                true,
-                policy,
-                shown(value),
-                "no value, or REG_DWORD 0x0",
-                [delete_policy()],
-            );
-            off.finding.cause.add(
-                "The policy copy overrides the setting itself; a domain's group policy may bring it back.",
-            );
-        }
-        Reading::Malformed(found) => {
-            findings.push(unjudged(&UNCLEAR, policy, found, "no value", SOURCE));
-        }
-        // SOFTWARE as a whole is reported by the check of the hives.
-        Reading::Unreadable(_) => {}
     }
     findings.extend(missing.into_finding());
-    findings.extend(off.into_finding());
+    let mut judged = twins.into_findings();
+    if let ([one], true) = (judged.as_mut_slice(), findings.is_empty())
+        && one.id == POLICY.id
+    {
+        one.sentence = Some(BY_POLICY);
+    }
+    findings.append(&mut judged);
     findings.extend(disabled_stations(facts));
     findings
 }
@@ -185,14 +184,6 @@ fn disabled_stations(facts: &Facts<'_>) -> Option<Finding> {
     gathered.into_finding()
 }
 
-fn delete_policy() -> Edit {
-    Edit::DeleteValue {
-        hive: HiveName::Software,
-        key: POLICY.to_owned(),
-        name: DENY.to_owned(),
-    }
-}
-
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     if let Some(value) = value {
         return Err(unknown_value(&FIX, value));
@@ -200,10 +191,15 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
     let mut proposal = Proposal::default();
     for set in facts.sets() {
         let key = set.path(TERMINAL_SERVER);
-        proposal
-            .edits
-            .push(Edit::dword(HiveName::System, &key, DENY, 0));
-        for (name, target, _) in SWITCHES {
+        if facts.registry().has_key(HiveName::System, &key) != Ok(true) {
+            proposal.notes.push(format!(
+                "{} is not there; it is not invented",
+                HiveName::System.full_path(&key)
+            ));
+            continue;
+        }
+        proposal.edits.push(DENY.set(set, 0));
+        for (name, target) in SWITCHES {
             if let Reading::Found(value) = facts.system_dword(&key, name)
                 && value != target
             {
@@ -213,9 +209,16 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
             }
         }
     }
-    match facts.software_dword(POLICY, DENY) {
+    match DENY.read_policy(facts.registry()) {
         Reading::Found(0) | Reading::NoKey | Reading::NoValue => {}
-        Reading::Found(_) | Reading::Malformed(_) => proposal.edits.push(delete_policy()),
+        Reading::Found(_) => {
+            proposal.edits.push(DENY.delete_policy());
+            proposal.notes.push(deletion_note(facts, &DENY));
+        }
+        Reading::Malformed(found) => proposal.notes.push(format!(
+            "{} is {found}, which cannot be judged; it is left alone",
+            DENY.policy_path()
+        )),
         Reading::Unreadable(error) => proposal.notes.push(format!(
             "SOFTWARE cannot be read ({error}), so a policy that overrides this setting may remain"
         )),

@@ -3,14 +3,16 @@
 
 use crate::edit::{Edit, HiveName};
 use crate::error::Result;
+use crate::windows::rdp_settings::{Decides, MIN_ENCRYPTION_LEVEL, SECURITY_LAYER};
 use crate::windows::{ControlSet, Reading};
 
+use super::twins::{self, LAYER, LEVEL, Twins, deletion_note};
 use super::{
     Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
     unjudged, unknown_value,
 };
 
-pub(super) const LISTENER: &str = r"Control\Terminal Server\WinStations\RDP-Tcp";
+pub(super) use crate::windows::rdp_settings::LISTENER;
 
 /// Windows' own listener since 8.1.
 const OWN_PROTOCOL: &str = "{5828227c-20cf-4408-b73f-73ab70b8849f}";
@@ -23,46 +25,16 @@ const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/windows/win32/termserv/win32-tsgeneralsetting-setsecuritylayer",
 ];
 
-/// A value of the listener that is judged by a range: name, the healthy values, the target.
-struct Ranged {
-    name: &'static str,
-    healthy: &'static [u32],
-    target: u32,
-}
+/// Values of the listener that must be right where they are there, and what is right.
+const SWITCHES: [(&str, u32); 2] = [("fEnableWinStation", 1), ("fLogonDisabled", 0)];
 
-const RANGED: [Ranged; 4] = [
-    Ranged {
-        name: "fEnableWinStation",
-        healthy: &[1],
-        target: 1,
-    },
-    Ranged {
-        name: "fLogonDisabled",
-        healthy: &[0],
-        target: 0,
-    },
-    Ranged {
-        name: "SecurityLayer",
-        healthy: &[0, 1, 2],
-        target: 2,
-    },
-    Ranged {
-        name: "MinEncryptionLevel",
-        healthy: &[1, 2, 3, 4],
-        target: 3,
-    },
-];
+/// The stock encryption level on every Windows from XP to 10.
+const STOCK_LEVEL: u32 = 2;
 
-impl Ranged {
-    fn expected(&self) -> String {
-        let values: Vec<String> = self
-            .healthy
-            .iter()
-            .map(|value| format!("{value:#x}"))
-            .collect();
-        format!("REG_DWORD {}", values.join(" or "))
-    }
-}
+/// The network adapter that is listened on; 0 for all. Somebody's choice, so it is cured only by name.
+const ADAPTER_NAME: &str = "LanAdapter";
+/// Client and server agree on the security protocol unless this is 0; stock since Vista.
+const NEGOTIATE: &str = "fAllowSecProtocolNegotiation";
 
 const MISSING: Problem = Problem {
     id: "rdp-listener.missing",
@@ -74,12 +46,42 @@ const MISSING: Problem = Problem {
     fixes: &[],
 };
 
+const POLICY: Problem = Problem {
+    id: "rdp-listener.policy",
+    title: "A policy gives the listener an invalid setting",
+    severity: Severity::Broken,
+    stage: Stage::Listener,
+    trigger: "SecurityLayer (0 to 2) or MinEncryptionLevel (1 to 4) is there in SOFTWARE\\Policies\\Microsoft\\Windows NT\\Terminal Services, and out of its range.",
+    cause: "With this value the listener ends connections at once, whatever its own setting says: the policy overrides it.",
+    fixes: &[FIX.name],
+};
+
+const OVERRIDDEN: Problem = Problem {
+    id: "rdp-listener.overridden",
+    title: "An invalid setting of the listener is overridden by policy",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "SecurityLayer or MinEncryptionLevel of the listener is out of its range, and a policy gives a valid one.",
+    cause: "The policy holds, and the listener's own setting does not. It does once the policy is gone.",
+    fixes: &[FIX.name],
+};
+
+const NOT_NEGOTIATED: Problem = Problem {
+    id: "rdp-listener.negotiation",
+    title: "The listener does not negotiate the security protocol",
+    severity: Severity::Risk,
+    stage: Stage::Handshake,
+    trigger: "fAllowSecProtocolNegotiation is 0.",
+    cause: "Client and server cannot agree on TLS or Network Level Authentication. Windows sets 1.",
+    fixes: &[FIX.name],
+};
+
 const INVALID: Problem = Problem {
     id: "rdp-listener.invalid",
     title: "The listener RDP-Tcp is off or has an invalid setting",
     severity: Severity::Broken,
     stage: Stage::Listener,
-    trigger: "fEnableWinStation is not 1, fLogonDisabled is not 0, or SecurityLayer or MinEncryptionLevel is out of its range: Windows does not clamp them.",
+    trigger: "fEnableWinStation is not 1, fLogonDisabled is not 0, or SecurityLayer or MinEncryptionLevel is out of its range and no policy overrides it: Windows does not clamp them.",
     cause: "With these values the listener does not accept connections, or ends them at once.",
     fixes: &[FIX.name],
 };
@@ -99,9 +101,9 @@ const ENCRYPTION: Problem = Problem {
     title: "Security layer and encryption level do not go together",
     severity: Severity::Risk,
     stage: Stage::Handshake,
-    trigger: "SecurityLayer is 2 and MinEncryptionLevel is 1.",
+    trigger: "SecurityLayer in force is 2 and MinEncryptionLevel in force is 1.",
     cause: "With TLS (SecurityLayer 2) the encryption level 1 is not valid.",
-    fixes: &[],
+    fixes: &[FIX.name],
 };
 
 const THIRD_PARTY: Problem = Problem {
@@ -109,7 +111,7 @@ const THIRD_PARTY: Problem = Problem {
     title: "Another product handles the listener",
     severity: Severity::Risk,
     stage: Stage::Listener,
-    trigger: "LoadableProtocol_Object is not that of Windows, or Citrix keeps a copy of it beside it.",
+    trigger: "LoadableProtocol_Object is not that of Windows, WdName does not begin with \"Microsoft RDP\", or Citrix keeps a copy of the former beside it.",
     cause: "The protocol driver of RDP-Tcp is not Windows' own. If that product is broken or gone, Remote Desktop does not answer.",
     fixes: &[],
 };
@@ -119,12 +121,15 @@ const UNCLEAR: Problem = Problem::unclear("rdp-listener.unclear", Stage::Listene
 pub(super) const CHECK: Check = Check {
     id: "rdp-listener",
     title: "The listener RDP-Tcp is on and its settings are valid",
-    looks_at: "The key WinStations\\RDP-Tcp: fEnableWinStation, fLogonDisabled, SecurityLayer, MinEncryptionLevel, LanAdapter, SSLCertificateSHA1Hash and the protocol driver.",
-    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, LanAdapter 0. Absent values are the defaults of Windows.",
+    looks_at: "The key WinStations\\RDP-Tcp: fEnableWinStation, fLogonDisabled, SecurityLayer and MinEncryptionLevel with the policies that override them, fAllowSecProtocolNegotiation, LanAdapter and the protocol driver.",
+    healthy: "fEnableWinStation 1, fLogonDisabled 0, SecurityLayer 0 to 2, MinEncryptionLevel 1 to 4, fAllowSecProtocolNegotiation 1, LanAdapter 0. Absent values are the defaults of Windows.",
     problems: &[
         &MISSING,
+        &POLICY,
         &INVALID,
+        &OVERRIDDEN,
         &ADAPTER,
+        &NOT_NEGOTIATED,
         &ENCRYPTION,
         &THIRD_PARTY,
         &UNCLEAR,
@@ -137,22 +142,25 @@ pub(super) const FIX: Fix = Fix {
     name: "rdp-listener",
     values: "",
     title: "Bring the listener RDP-Tcp back to valid settings",
-    explanation: "Sets fEnableWinStation to 1, fLogonDisabled to 0 and LanAdapter to 0 (all adapters); SecurityLayer to 2 and MinEncryptionLevel to 3 only where they are out of range. A missing listener key is not invented.",
+    explanation: "Sets fEnableWinStation to 1, fLogonDisabled to 0 and LanAdapter to 0 (all adapters), and fAllowSecProtocolNegotiation to 1 where it is there; SecurityLayer to 2 and MinEncryptionLevel to 3 only where they are out of range, and MinEncryptionLevel to 2 where SecurityLayer does not allow what it is. Policies out of range are deleted. A missing listener key is not invented.",
     source: SOURCE,
     edits,
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut twins = Twins::new([&POLICY, &INVALID, &OVERRIDDEN, &UNCLEAR], SOURCE);
     let mut findings = Vec::new();
     let mut missing = Gathered::new(&MISSING, SOURCE);
-    let mut invalid = Gathered::new(&INVALID, SOURCE);
     let mut bound = Gathered::new(&ADAPTER, SOURCE);
+    let mut silent = Gathered::new(&NOT_NEGOTIATED, SOURCE);
     let mut foreign = Gathered::new(
         &THIRD_PARTY,
         &["https://github.com/aliyun/alibabacloud-ecs-troubleshoot-skills"],
     );
     let mut weak = Gathered::new(&ENCRYPTION, SOURCE);
 
+    twins.judge_policy(facts, &LAYER);
+    twins.judge_policy(facts, &LEVEL);
     for set in facts.sets() {
         let key = set.path(LISTENER);
         match facts.registry().has_key(HiveName::System, &key) {
@@ -170,60 +178,70 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             // An unreadable hive is reported as a whole by its own check.
             Err(_) => continue,
         }
-        for ranged in &RANGED {
-            let location = system_path(&key, ranged.name);
-            match facts.system_dword(&key, ranged.name) {
-                Reading::Found(value) if !ranged.healthy.contains(&value) => invalid.add(
-                    set.is_active(),
-                    location,
-                    shown(value),
-                    &ranged.expected(),
-                    [Edit::dword(
-                        HiveName::System,
-                        &key,
-                        ranged.name,
-                        ranged.target,
-                    )],
-                ),
-                Reading::Malformed(found) => findings.push(unjudged(
-                    &UNCLEAR,
-                    location,
-                    found,
-                    &ranged.expected(),
-                    SOURCE,
-                )),
+        twins.judge_machine(facts, set, &LAYER);
+        twins.judge_machine(facts, set, &LEVEL);
+        let others = [(ADAPTER_NAME, 0), (NEGOTIATE, 1)];
+        for (name, right) in SWITCHES.into_iter().chain(others) {
+            let gathered = match name {
+                ADAPTER_NAME => &mut bound,
+                NEGOTIATE => &mut silent,
+                _ => &mut twins.machine,
+            };
+            let location = system_path(&key, name);
+            match facts.system_dword(&key, name) {
+                Reading::Found(value) if value != right => {
+                    let cure = Edit::dword(HiveName::System, &key, name, right);
+                    gathered.add(
+                        set.is_active(),
+                        location,
+                        shown(value),
+                        &shown(right),
+                        (name != ADAPTER_NAME).then_some(cure),
+                    );
+                }
+                Reading::Malformed(found) => {
+                    let expected = shown(right);
+                    findings.push(unjudged(&UNCLEAR, location, found, &expected, SOURCE));
+                }
                 _ => {}
             }
         }
-        let number = |name| facts.system_dword(&key, name).found();
-        if let Some(adapter) = number("LanAdapter").filter(|adapter| *adapter != 0) {
-            bound.add(
-                set.is_active(),
-                system_path(&key, "LanAdapter"),
-                shown(adapter),
-                "REG_DWORD 0x0",
-                [],
-            );
-        }
-        if number("SecurityLayer") == Some(2) && number("MinEncryptionLevel") == Some(1) {
+        if let Some((path, cure)) = too_weak(facts, set) {
             weak.add(
                 set.is_active(),
-                system_path(&key, "MinEncryptionLevel"),
+                path,
                 shown(1),
                 "REG_DWORD 0x2 or 0x3",
-                [],
+                cure,
             );
         }
         look_at_protocol(facts, set, &key, &mut foreign);
     }
-    for gathered in [missing, invalid, bound, weak, foreign] {
+    findings.extend(missing.into_finding());
+    findings.extend(twins.into_findings());
+    for gathered in [bound, silent, weak, foreign] {
         findings.extend(gathered.into_finding());
     }
     findings
 }
 
+/// Where an encryption level is set that the security layer does not allow, and what cures it: the policy is deleted,
+/// and the listener's own level, which holds then, is raised where it is as low.
+fn too_weak(facts: &Facts<'_>, set: &ControlSet) -> Option<(String, Vec<Edit>)> {
+    let (layer, _, _) = twins::in_force(facts, set, &SECURITY_LAYER)?;
+    let (level, decides, path) = twins::in_force(facts, set, &MIN_ENCRYPTION_LEVEL)?;
+    if (layer, level) != (2, 1) {
+        return None;
+    }
+    let own = MIN_ENCRYPTION_LEVEL.read(facts.registry(), set).machine;
+    let raise = (own == Reading::Found(level)).then(|| MIN_ENCRYPTION_LEVEL.set(set, STOCK_LEVEL));
+    let delete = (decides == Decides::Policy).then(|| MIN_ENCRYPTION_LEVEL.delete_policy());
+    Some((path, delete.into_iter().chain(raise).collect()))
+}
+
 fn look_at_protocol(facts: &Facts<'_>, set: &ControlSet, key: &str, foreign: &mut Gathered) {
     const OBJECT: &str = "LoadableProtocol_Object";
+    const DRIVER: &str = "WdName";
     const BACKUP: &str = "CitrixBackupRdpTcpLoadableProtocolObject";
     let registry = facts.registry();
     if let Reading::Found(object) = registry.text(HiveName::System, key, OBJECT)
@@ -235,6 +253,19 @@ fn look_at_protocol(facts: &Facts<'_>, set: &ControlSet, key: &str, foreign: &mu
             system_path(key, OBJECT),
             object,
             OWN_PROTOCOL,
+            [],
+        );
+    }
+    // A driver of its own is what products of before 8 put here.
+    if let Reading::Found(driver) = registry.text(HiveName::System, key, DRIVER)
+        && !driver.is_empty()
+        && !driver.starts_with("Microsoft RDP")
+    {
+        foreign.add(
+            set.is_active(),
+            system_path(key, DRIVER),
+            driver,
+            "Microsoft RDP",
             [],
         );
     }
@@ -263,26 +294,33 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
             ));
             continue;
         }
-        for (name, target) in [
-            ("fEnableWinStation", 1),
-            ("fLogonDisabled", 0),
-            ("LanAdapter", 0),
-        ] {
+        for (name, target) in SWITCHES.into_iter().chain([(ADAPTER_NAME, 0)]) {
             proposal
                 .edits
                 .push(Edit::dword(HiveName::System, &key, name, target));
         }
-        for ranged in RANGED.iter().filter(|ranged| ranged.healthy.len() > 1) {
-            if let Reading::Found(value) = facts.system_dword(&key, ranged.name)
-                && !ranged.healthy.contains(&value)
+        if facts.system_dword(&key, NEGOTIATE).found() == Some(0) {
+            let edit = Edit::dword(HiveName::System, &key, NEGOTIATE, 1);
+            proposal.edits.push(edit);
+        }
+        for judged in [&LAYER, &LEVEL] {
+            let twin = judged.setting.read(facts.registry(), set);
+            if let Reading::Found(value) = twin.machine
+                && !(judged.right)(value)
             {
-                proposal.edits.push(Edit::dword(
-                    HiveName::System,
-                    &key,
-                    ranged.name,
-                    ranged.target,
-                ));
+                proposal.edits.push(judged.setting.set(set, judged.target));
             }
+        }
+        if let Some((_, cure)) = too_weak(facts, set) {
+            proposal.edits.extend(cure);
+        }
+    }
+    for judged in [&LAYER, &LEVEL] {
+        if let Reading::Found(value) = judged.setting.read_policy(facts.registry())
+            && !(judged.right)(value)
+        {
+            proposal.edits.push(judged.setting.delete_policy());
+            proposal.notes.push(deletion_note(facts, &judged.setting));
         }
     }
     Ok(proposal)

@@ -231,11 +231,12 @@ fn full_path(text: &str, directory: &str, root: Option<&str>) -> Option<String> 
     let text = behind(&text, r"\??\")
         .or_else(|| behind(&text, r"\\?\"))
         .unwrap_or(&text);
-    let inside = [r"\SystemRoot\", r"%SystemRoot%\", r"%windir%\"]
+    let inside = [r"\SystemRoot", "%SystemRoot%", "%windir%"]
         .iter()
-        .find_map(|head| behind(text, head));
+        .find_map(|head| behind(text, head))
+        .filter(|rest| rest.is_empty() || rest.starts_with('\\'));
     let path = match inside {
-        Some(rest) => format!(r"{directory}\{rest}"),
+        Some(rest) => format!("{directory}{rest}"),
         None => match (behind(text, r"%SystemDrive%\"), root) {
             (Some(rest), Some(root)) => below_drive(rest, directory, root),
             (Some(_), None) => return None,
@@ -339,6 +340,8 @@ mod tests {
             "Program Files/a b.exe"
         );
         assert_eq!(known(r"C:\Windows2\a").unwrap(), "Windows2/a");
+        assert_eq!(known("%SystemRoot%").unwrap(), "Windows");
+        assert_eq!(known(r"C:\Windows\").unwrap(), "Windows");
     }
 
     #[test]
@@ -349,6 +352,7 @@ mod tests {
             r"\\server\share\a.exe",
             r"%ProgramFiles%\a.exe",
             r"%SystemRoot%\..\a.exe",
+            r"%SystemRoot%2\a.exe",
             r"%SystemRoot%\%x%\a.exe",
             r"system32\drivers\a.sys",
             r"\Device\HarddiskVolume1\a.exe",

@@ -24,6 +24,7 @@ pub mod bench;
 pub mod boot_store;
 pub mod foreign;
 pub mod keys;
+pub mod machine;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

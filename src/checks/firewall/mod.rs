@@ -182,19 +182,22 @@ pub(super) const CHECK: Check = Check {
 
 pub(super) const FIX: Fix = Fix {
     name: "firewall-rule",
-    values: "rdp, ping or agent; rdp when nothing is said",
+    values: "rdp, a port, ping or agent; rdp when nothing is said",
     title: "Let Remote Desktop through the firewall",
-    explanation: "rdp: activates the rules of the group Remote Desktop in every profile (TCP, UDP and shadowing; lost ones are copied from the machine's stock rules; a moved port gets a rule of its own, RDP-Repair-In-TCP-<port>), switches off rules that block the port from everywhere, deletes DoNotAllowExceptions, and, where policy or device management stands in the way, changes its value in the registry. ping: activates FPS-ICMP4-ERQ-In. agent: lets Azure's platform address 168.63.129.16 in and out.",
+    explanation: "rdp: activates the rules of the group Remote Desktop in every profile (TCP, UDP and shadowing; lost ones are copied from the machine's stock rules; a moved port gets a rule of its own, RDP-Repair-In-TCP-<port>), switches off rules that block the port from everywhere, deletes DoNotAllowExceptions, and, where policy or device management stands in the way, changes its value in the registry. A port: the same for the port that the listener is about to have. ping: activates FPS-ICMP4-ERQ-In. agent: lets Azure's platform address 168.63.129.16 in and out.",
     source: SOURCE,
     edits: fix,
 };
 
 fn fix(facts: &Facts<'_>, value: Option<&str>) -> Result<super::Proposal> {
     match value.unwrap_or("rdp") {
-        "rdp" => Ok(open::remote_desktop(facts)),
+        "rdp" => Ok(open::remote_desktop(facts, None)),
         "ping" => Ok(open::ping(facts)),
         "agent" => Ok(open::agent(facts)),
-        other => Err(unknown_value(&FIX, other)),
+        other => match other.parse::<u16>() {
+            Ok(port) if port != 0 => Ok(open::remote_desktop(facts, Some(port))),
+            _ => Err(unknown_value(&FIX, other)),
+        },
     }
 }
 
@@ -204,7 +207,7 @@ pub(super) fn listener(facts: &Facts<'_>, set: &ControlSet) -> Option<Listener> 
 }
 
 /// A listener on a port, of the kind that this Windows has.
-fn listener_on(facts: &Facts<'_>, port: u16) -> Listener {
+pub(super) fn listener_on(facts: &Facts<'_>, port: u16) -> Listener {
     Listener {
         port,
         in_kernel: facts.build.is_some_and(|build| build < FIRST_BUILD_OF_8),

@@ -137,15 +137,20 @@ pub(in super::super) fn open_port(facts: &Facts<'_>, set: &ControlSet, port: u16
     }
 }
 
-/// Everything that stands in the way of Remote Desktop, in every profile and control set.
-pub(super) fn remote_desktop(facts: &Facts<'_>) -> Proposal {
+/// Everything that stands in the way of Remote Desktop, in every profile and control set; on this port, which the
+/// listener is about to have, or on the one that it has.
+pub(super) fn remote_desktop(facts: &Facts<'_>, port: Option<u16>) -> Proposal {
     let mut proposal = Proposal::default();
     let mut edits = Vec::new();
     for set in facts.sets() {
         let Some(effective) = readable(facts, set, &mut proposal) else {
             continue;
         };
-        let Some(listener) = listener(facts, set) else {
+        let expected = match port {
+            Some(port) => Some(listener_on(facts, port)),
+            None => listener(facts, set),
+        };
+        let Some(listener) = expected else {
             proposal
                 .notes
                 .push(format!("{}: the listener's port is not known", set.key()));

@@ -5,7 +5,7 @@ use crate::edit::{Edit, HexBytes, HiveName};
 use crate::windows::{ControlSet, Presence, Reading, value};
 
 use super::super::{Facts, Gathered, Problem, Severity, Stage, system_path, unjudged};
-use super::{FIX, Found, MOST_COMMANDS, SOURCE, UNCLEAR};
+use super::{FIX, Found, SOURCE, UNCLEAR, bounded};
 
 const KEY: &str = r"Control\Session Manager";
 const SUBSYSTEMS: &str = r"Control\Session Manager\SubSystems";
@@ -210,8 +210,9 @@ fn judge_boot(
     const NAME: &str = "BootExecute";
     let key = set.path(KEY);
     let place = system_path(&key, NAME);
-    let entries = match facts.registry().multi_text(HiveName::System, &key, NAME) {
-        Reading::Found(entries) if entries.len() <= MOST_COMMANDS => entries,
+    let list = facts.registry().multi_text(HiveName::System, &key, NAME);
+    let entries = match bounded(list, Vec::len) {
+        Reading::Found(entries) => entries,
         Reading::NoValue => Vec::new(),
         Reading::Malformed(text) => {
             let expected = "REG_MULTI_SZ autocheck autochk *";
@@ -220,7 +221,7 @@ fn judge_boot(
                 .push(unjudged(&UNCLEAR, place, text, expected, SOURCE));
             return;
         }
-        Reading::Found(_) | Reading::NoKey | Reading::Unreadable(_) => return,
+        Reading::NoKey | Reading::Unreadable(_) => return,
     };
     let (dangling, mut kept): (Vec<String>, Vec<String>) = entries
         .into_iter()
@@ -251,8 +252,9 @@ fn judge_setup(facts: &Facts<'_>, set: &ControlSet, setup: &mut Gathered, found:
     const NAME: &str = "SetupExecute";
     let key = set.path(KEY);
     let place = system_path(&key, NAME);
-    let entries = match facts.registry().multi_text(HiveName::System, &key, NAME) {
-        Reading::Found(entries) if entries.len() <= MOST_COMMANDS => entries,
+    let list = facts.registry().multi_text(HiveName::System, &key, NAME);
+    let entries = match bounded(list, Vec::len) {
+        Reading::Found(entries) => entries,
         Reading::Malformed(text) => {
             let expected = "no entry";
             found

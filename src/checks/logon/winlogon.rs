@@ -5,7 +5,7 @@ use crate::edit::{Edit, HiveName};
 use crate::windows::{Presence, Reading, value};
 
 use super::super::{Facts, Gathered, Problem, Severity, Stage, unjudged};
-use super::{FIX, Found, MOST_COMMANDS, SOURCE, UNCLEAR, search_path};
+use super::{FIX, Found, SOURCE, UNCLEAR, bounded, search_path};
 
 const KEY: &str = r"Microsoft\Windows NT\CurrentVersion\Winlogon";
 
@@ -114,15 +114,16 @@ fn judge_list(
 ) {
     let place = format!(r"{}\{}", HiveName::Software.full_path(KEY), wanted.value);
     let expected = wanted.entry.as_deref().unwrap_or(wanted.program);
-    let text = match facts.registry().text(HiveName::Software, KEY, wanted.value) {
-        Reading::Found(text) if text.split(',').count() <= MOST_COMMANDS => text,
+    let list = facts.registry().text(HiveName::Software, KEY, wanted.value);
+    let text = match bounded(list, |text| text.split(',').count()) {
+        Reading::Found(text) => text,
         Reading::NoValue => String::new(),
         Reading::Malformed(text) => {
             let finding = unjudged(&UNCLEAR, place, text, expected, SOURCE);
             found.unclear.push(finding);
             return;
         }
-        Reading::Found(_) | Reading::NoKey | Reading::Unreadable(_) => return,
+        Reading::NoKey | Reading::Unreadable(_) => return,
     };
     let path = search_path(facts);
     let look = |entry: &str| facts.installation.program_presence(entry, &path);
