@@ -27,6 +27,24 @@ impl Bench {
         })
     }
 
+    /// A copy of what `super::fixtures` has made.
+    pub fn copy_of(made: &Path) -> Bench {
+        let (folder, state) = (super::temporary(), super::temporary());
+        let target = folder.path().join(made.file_name().expect("a name"));
+        super::copy(made, &target);
+        Bench {
+            folder,
+            state,
+            target,
+        }
+    }
+
+    /// Nothing was ever kept to undo a repair, neither beside a disk nor in the user's folders.
+    pub fn has_no_journal(&self) -> bool {
+        let count = |folder: &Path| std::fs::read_dir(folder).expect("list a folder").count();
+        count(self.state.path()) == 0 && count(self.folder.path()) == 1
+    }
+
     /// An empty folder.
     pub fn empty() -> Bench {
         let (folder, state) = (super::temporary(), super::temporary());
