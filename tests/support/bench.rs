@@ -39,10 +39,11 @@ impl Bench {
         }
     }
 
-    /// Nothing was ever kept to undo a repair, neither beside a disk nor in the user's folders.
-    pub fn has_no_journal(&self) -> bool {
-        let count = |folder: &Path| std::fs::read_dir(folder).expect("list a folder").count();
-        count(self.state.path()) == 0 && count(self.folder.path()) == 1
+    /// How many files are kept to undo repairs, beside a disk or in the user's folders.
+    pub fn kept(&self) -> usize {
+        let beside = super::sha256_tree(self.folder.path()).into_keys();
+        let beside = beside.filter(|path| !path.starts_with(&self.target));
+        beside.count() + super::sha256_tree(self.state.path()).len()
     }
 
     /// An empty folder.

@@ -300,17 +300,6 @@ pub fn fixture(name: &str, folder: &Path) -> Option<PathBuf> {
     Some(target)
 }
 
-/// Makes a hive of a text with `fixtures/make_hive.py` and more arguments of it.
-pub fn make_hive(hive: &str, text: &Path, arguments: &[&str], target: &Path) {
-    run(program("/usr/bin/python3")
-        .arg(root().join("fixtures/make_hive.py"))
-        .args(["--prefix", &format!("HKEY_LOCAL_MACHINE\\{hive}")])
-        .args(["--pad", "262144", "-o"])
-        .arg(target)
-        .args(arguments)
-        .arg(text));
-}
-
 /// Makes SAM or SECURITY with these arguments of `fixtures/accounts.py`.
 pub fn make_accounts(hive: &str, arguments: &[&str], target: &Path) {
     let folder = temporary();
@@ -321,7 +310,12 @@ pub fn make_accounts(hive: &str, arguments: &[&str], target: &Path) {
         .arg("-o")
         .arg(&text)
         .args(arguments));
-    make_hive(hive, &text, &["--minor", "3"], target);
+    run(program("/usr/bin/python3")
+        .arg(root().join("fixtures/make_hive.py"))
+        .args(["--prefix", &format!("HKEY_LOCAL_MACHINE\\{hive}")])
+        .args(["--minor", "3", "--pad", "262144", "-o"])
+        .arg(target)
+        .arg(&text));
 }
 
 /// The broken server that ships with the repository, unpacked into `folder`, to be changed at will.
