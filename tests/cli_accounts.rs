@@ -816,7 +816,10 @@ fn notices_name_who_and_what_helps() {
         "-d",
         "0",
     ]);
-    assert!(found(&["--blank", "1000"]).is_empty());
+    assert_eq!(
+        found(&["--blank", "1000"]),
+        notice("harden.blank-passwords")
+    );
     reg(&[
         lsa,
         "-v",
