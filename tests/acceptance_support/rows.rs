@@ -341,6 +341,15 @@ pub(crate) const CHANGED: &[Row] = &[
         "!nla.policy",
         Plain,
     ),
+    changed(
+        "folder/healthy",
+        &[
+            Reg(&[LISTENER, "\"UserAuthentication\"=dword:7"]),
+            Reg(&[POLICY, "\"UserAuthentication\"=dword:1"]),
+        ],
+        "",
+        Nothing,
+    ),
     // Control sets: 1 and 2 are alike, and Select names them.
     changed(
         "folder/last-known-good-002",
@@ -477,6 +486,44 @@ pub(crate) const CHANGED: &[Row] = &[
         "?logon.profile-temporary-left",
         Told,
     ),
+    // A port that a repair puts right is the one that rules are judged by.
+    changed(
+        "folder/ipsec-demanded",
+        &[Reg(&[LISTENER, "\"PortNumber\"=dword:0"])],
+        "!ipsec.blocks !rdp-port.invalid",
+        Plain,
+    ),
+    // An update to be installed does not keep the rest from being cured.
+    changed(
+        "folder/update-level",
+        &[
+            Reg(&[DHCP, "\"Start\"=dword:4"]),
+            Reg(&[SERVER, "\"fDenyTSConnections\"=dword:1"]),
+            Reg(&[TLS, "\"Enabled\"=dword:0"]),
+        ],
+        "!services.network-disabled !rdp-enable.off !tls.disabled ?updates.known-fault",
+        Left("?updates.known-fault"),
+    ),
+    // Several at once, where keys and certificates are: the earliest leads.
+    changed(
+        "keys-denied.raw",
+        &[
+            Reg(&[SERVER, "\"fDenyTSConnections\"=dword:1"]),
+            Reg(&[LISTENER, "\"UserAuthentication\"=dword:7"]),
+            Reg(&[TLS, "\"Enabled\"=dword:0"]),
+        ],
+        "!rdp-enable.off !nla.invalid !tls.disabled !machine-keys.key-unreadable",
+        Plain,
+    ),
+    changed(
+        "certificate-expired.raw",
+        &[Reg(&[
+            r"SYSTEM\ControlSet001\Services\CryptSvc",
+            "\"Start\"=dword:4",
+        ])],
+        "!services.rdp-disabled ?rdp-certificate.expired",
+        Plain,
+    ),
     // Accounts and rights.
     changed(
         "folder/healthy",
@@ -590,6 +637,8 @@ const SERVER: &str = r"SYSTEM\ControlSet001\Control\Terminal Server";
 const SERVER_2: &str = r"SYSTEM\ControlSet002\Control\Terminal Server";
 const SERVER_3: &str = r"SYSTEM\ControlSet003\Control\Terminal Server";
 const LISTENER: &str = r"SYSTEM\ControlSet001\Control\Terminal Server\WinStations\RDP-Tcp";
+const TLS: &str =
+    r"SYSTEM\ControlSet001\Control\SecurityProviders\SCHANNEL\Protocols\TLS 1.2\Server";
 const SUBSYSTEMS: &str = r"SYSTEM\ControlSet001\Control\Session Manager\SubSystems";
 const LSA: &str = r"SYSTEM\ControlSet001\Control\Lsa";
 const NTLM: &str = r"SYSTEM\ControlSet001\Control\Lsa\MSV1_0";
@@ -601,7 +650,7 @@ const SOFTWARE_FILE: &str = "Windows/System32/config/SOFTWARE";
 const SECOND_STARTS: Change = Reg(&[r"SYSTEM\Select", "\"Current\"=dword:2\n\"Default\"=dword:2"]);
 
 /// Sequence numbers that differ, and the checksum of the base block that goes with them.
-fn leave_dirty(hive: &mut Vec<u8>) {
+fn leave_dirty(hive: &mut [u8]) {
     hive[4] = hive[4].wrapping_add(1);
     let words = hive[..508]
         .chunks_exact(4)
@@ -611,7 +660,7 @@ fn leave_dirty(hive: &mut Vec<u8>) {
 }
 
 /// In the place of the ESP's GUID another.
-fn name_another_esp(store: &mut Vec<u8>) {
+fn name_another_esp(store: &mut [u8]) {
     let guid = [
         0x10, 0x5c, 0x3b, 0x7a, 0x0f, 0x0c, 0x11, 0x4d, 0x9e, 0x55, 0xc0, 0x1d, 0xf1, 0xc5, 0x00,
         0x01,
