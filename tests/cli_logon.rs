@@ -359,7 +359,10 @@ fn policies_that_block_programs() {
     let Some(bench) = Bench::new("folder/software-restriction") else {
         return;
     };
-    bench.put("Windows/System32/GroupPolicy/Machine/Registry.pol", b"PReg");
+    bench.put(
+        "Windows/System32/GroupPolicy/Machine/Registry.pol",
+        b"PReg\x01\0\0\0",
+    );
     bench.put("Windows/System32/AppLocker/one", b"1");
     std::fs::create_dir_all(bench.target.join("Windows/System32/GroupPolicyUsers")).unwrap();
     let before = bench.sum();

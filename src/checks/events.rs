@@ -121,7 +121,7 @@ const UNREAD: Problem = Problem {
 
 pub(super) const CHECK: Check = Check {
     id: "events",
-    title: "What the event logs say of Remote Desktop",
+    title: "The event logs tell of no trouble with Remote Desktop",
     looks_at: "The newest events in System, Security, Application and the logs of Remote Desktop (RemoteConnectionManager, LocalSessionManager, RdpCoreTS): at most 64 MiB of a log and half a year. Those that prove another finding are listed with it.",
     healthy: "No such events in the last 30 days that the logs know, or a sign-in by Remote Desktop after them.",
     problems: &[

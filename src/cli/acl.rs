@@ -165,7 +165,7 @@ fn volume_path(path: &str) -> String {
 }
 
 /// The path as it is spelt on the disk; an error when it is not there.
-fn spelt(installation: &Installation, path: &str) -> Result<String> {
+pub(super) fn spelt(installation: &Installation, path: &str) -> Result<String> {
     let path = volume_path(path);
     let mut spelt: Vec<String> = Vec::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {

@@ -18,6 +18,7 @@ mod bcd;
 mod checks;
 mod clock;
 mod diagnose;
+mod files;
 mod inspect;
 mod log;
 mod many;
@@ -136,6 +137,10 @@ enum Command {
     Bcd(bcd::Arguments),
     /// Show, change, save and restore permissions, as icacls does
     Acl(acl::Arguments),
+    /// List files and folders of the Windows volume
+    Ls(files::List),
+    /// Copy a file out of the Windows volume
+    Get(files::Get),
     /// Show container, partitions, volumes, installations, hives and their state
     Inspect(inspect::Arguments),
     /// Explain every check, fix and preset
@@ -180,6 +185,8 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         Command::Reg(arguments) => reg::run(&common, arguments, &mut output)?,
         Command::Bcd(arguments) => bcd::run(&common, arguments, &mut output)?,
         Command::Acl(arguments) => acl::run(&common, arguments, &mut output)?,
+        Command::Ls(arguments) => files::list(&common, &arguments, &mut output)?,
+        Command::Get(arguments) => files::get(&common, &arguments, &mut output)?,
         Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
         Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
     };

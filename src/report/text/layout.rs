@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use textwrap::Options;
+use textwrap::{Options, WordSeparator, WordSplitter};
 use unicode_width::UnicodeWidthStr;
 
 /// Breaks `text` so that no line passes `width` columns, where it can; further lines are indented. The first line
@@ -14,9 +14,19 @@ pub(super) fn wrap(text: &str, indent: usize, width: usize) -> String {
     let options = Options::new(width.max(indent.saturating_add(20)))
         .initial_indent(&spaces)
         .subsequent_indent(&spaces)
+        .word_separator(separator(text))
+        .word_splitter(WordSplitter::NoHyphenation)
         .break_words(false);
     let wrapped = textwrap::fill(text, options);
     wrapped.strip_prefix(&spaces).unwrap_or(&wrapped).to_owned()
+}
+
+/// Lines break at blanks, so that paths and names stay whole; Japanese has none, and breaks where Unicode lets it.
+fn separator(text: &str) -> WordSeparator {
+    match text.chars().count() < text.width() {
+        true => WordSeparator::UnicodeBreakProperties,
+        false => WordSeparator::AsciiSpace,
+    }
 }
 
 /// The text, filled up with blanks to `width` columns.

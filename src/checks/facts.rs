@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What checks and fixes may look at: the installation, and what several of them ask for, read once.
+
+use std::cell::{OnceCell, RefCell};
+
+use jiff::Timestamp;
+
+use crate::edit::{Edit, HiveName};
+use crate::error::{Error, Result};
+use crate::windows::{
+    ControlSet, EventLogs, GroupPolicy, Installation, KeyFiles, Reading, Registry, Select,
+};
+
+use super::password::Secrets;
+use super::{events, machine_keys};
+
+/// What checks may look at.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The installation.
+    pub installation: &'a Installation,
+    /// Its control sets.
+    pub select: Select,
+    /// The build number, such as 20348, where SOFTWARE tells it.
+    pub build: Option<u32>,
+    /// What time it is; certificates expire.
+    pub now: Timestamp,
+    /// The policy files and the domain, once asked for.
+    pub(super) group_policy: OnceCell<GroupPolicy>,
+    /// The files in the MachineKeys folder, once asked for; there can be many.
+    pub(super) key_files: OnceCell<Result<Option<KeyFiles>>>,
+    /// Remote Desktop's own key and its folder, once asked for.
+    pub(super) machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
+    /// Where new passwords come from; only who asks for fixes gives one.
+    pub(super) secrets: Option<&'a dyn Secrets>,
+    /// The edits of the fixes that were proposed before in this run.
+    pub(super) earlier: RefCell<Vec<Edit>>,
+    /// The event logs, once asked for; they can be large.
+    pub(super) events: OnceCell<EventLogs>,
+}
+
+impl<'a> Facts<'a> {
+    /// Gathers what every check needs.
+    pub fn gather(installation: &'a Installation, now: Timestamp) -> Result<Facts<'a>> {
+        installation.check_usable()?;
+        Ok(Facts {
+            installation,
+            select: installation.select()?,
+            build: installation.build_number(),
+            now,
+            group_policy: OnceCell::new(),
+            key_files: OnceCell::new(),
+            machine_keys: OnceCell::new(),
+            secrets: None,
+            earlier: RefCell::default(),
+            events: OnceCell::new(),
+        })
+    }
+
+    /// The events that tell of Remote Desktop.
+    pub(super) fn events(&self) -> &EventLogs {
+        self.events.get_or_init(|| events::read(self.installation))
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.installation.registry
+    }
+
+    /// Where policies come from, looked at once.
+    pub(super) fn group_policy(&self) -> &GroupPolicy {
+        self.group_policy
+            .get_or_init(|| self.installation.group_policy())
+    }
+
+    /// The files in MachineKeys, listed once; `None` when there is no such folder. An error is asked for again,
+    /// because it is given away.
+    pub(super) fn key_files(&self) -> Result<Option<&KeyFiles>> {
+        let list = || self.installation.key_files();
+        match self.key_files.get_or_init(list) {
+            Ok(files) => Ok(files.as_ref()),
+            Err(_) => match list() {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::refused(
+                    "the MachineKeys folder changed while it was being read",
+                    "make sure that nothing else writes to the target, then try again",
+                )),
+            },
+        }
+    }
+
+    /// The control sets to judge and to repair.
+    pub(super) fn sets(&self) -> &[ControlSet] {
+        &self.select.sets
+    }
+
+    /// A DWORD of SYSTEM.
+    pub(super) fn system_dword(&self, key: &str, name: &str) -> Reading<u32> {
+        self.registry().dword(HiveName::System, key, name)
+    }
+
+    /// A DWORD of SOFTWARE.
+    pub(super) fn software_dword(&self, key: &str, name: &str) -> Reading<u32> {
+        self.registry().dword(HiveName::Software, key, name)
+    }
+}
