@@ -18,8 +18,8 @@ use std::process::Output;
 
 use bcd_support::{SECOND, coldfix, json};
 use support::boot_store::{
-    EMS, ESP_STORE, LOADER, MANAGER, START, assert_five, changed, dump, esp, extract, five, get,
-    put, tools,
+    EMS, ESP_STORE, LOADER, MANAGER, START, assert_five, changed, delete, dump, esp, extract, five,
+    get, put, tools,
 };
 use support::ends;
 use support::foreign::Dump;
@@ -570,13 +570,7 @@ fn faults_of_the_boot_configuration_are_found() {
         let Some(bench) = Bench::new("gpt-broken.raw") else {
             return;
         };
-        support::run(
-            support::program("mdel")
-                .env("MTOOLS_SKIP_CHECK", "1")
-                .arg("-i")
-                .arg(format!("{}@@{START}", bench.disk.display()))
-                .arg(format!("::/{ESP_STORE}")),
-        );
+        delete(&bench.disk, START);
         if let Some(content) = content {
             let file = bench.folder.path().join("bad");
             std::fs::write(&file, content.repeat(2000)).unwrap();

@@ -50,24 +50,8 @@ impl Bench {
 
     /// Makes SECURITY anew, with masks that differ from the healthy ones.
     fn make(&self, masks: &[&str]) {
-        let fixtures = support::root().join("fixtures");
-        let text = self.state.path().join("SECURITY.reg");
-        let mut make = support::program("/usr/bin/python3");
-        make.arg(fixtures.join("accounts.py"))
-            .args(["security", "-o"])
-            .arg(&text);
-        for mask in masks {
-            make.args(["--mask", mask]);
-        }
-        support::run(&mut make);
-        support::run(
-            support::program("/usr/bin/python3")
-                .arg(fixtures.join("make_hive.py"))
-                .args(["--prefix", "HKEY_LOCAL_MACHINE\\SECURITY"])
-                .args(["--minor", "3", "--pad", "262144", "-o"])
-                .arg(self.hive())
-                .arg(&text),
-        );
+        let arguments: Vec<&str> = masks.iter().flat_map(|mask| ["--mask", mask]).collect();
+        support::make_accounts("SECURITY", &arguments, &self.hive());
     }
 
     fn run(&self, arguments: &[&str]) -> Output {

@@ -14,13 +14,13 @@ mod start_modes;
 mod started;
 
 pub(super) use serial_console::SERIAL_CONSOLE;
-pub(super) use start_modes::{RECOVERY_LOOP, SAFE_MODE};
+pub(super) use start_modes::{IMAGE, RECOVERY_LOOP, SAFE_MODE};
 
 use problems::{
     DEBUG, IMC, IN_SAFE_MODE, LOADER_MISSING, LOADER_PATH, MANAGER_DEVICE, NO_STORE, NOT_DEFAULT,
     NOT_STARTED, SEQUENCE, SEVERAL_STORES, UNREADABLE,
 };
-use start_modes::leave_safe_mode;
+use start_modes::{image_elements, leave_safe_mode};
 use started::Started;
 
 const SOURCE: &[&str] = &[
@@ -173,8 +173,7 @@ fn judge_loader(facts: &Facts<'_>, show: &Show<'_>, loader: &Object) -> Vec<Find
         found.cure = leave_safe_mode(started, loader);
         findings.push(found);
     }
-    let images = [element::IMC_DEVICE, element::IMC_HIVE_NAME];
-    let images: Vec<ElementType> = images.into_iter().filter(|element| own(*element)).collect();
+    let images = image_elements(loader);
     if !images.is_empty() {
         let parts = images.iter();
         let mut found = IMC.found(

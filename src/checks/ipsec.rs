@@ -73,7 +73,7 @@ struct Suspect<'a> {
 
 /// The rules of a control set and of policy that block, or may.
 fn suspects<'a>(facts: &Facts<'_>, set: &ControlSet, effective: &'a Effective) -> Vec<Suspect<'a>> {
-    let port = rdp_port::valid_port(facts, set);
+    let port = rdp_port::expected_or_standard_port(facts, set);
     let mut suspects = Vec::new();
     for (origin, store) in [
         (Origin::Local, &effective.local),

@@ -220,6 +220,7 @@ pub const FIXES: &[&Fix] = &[
     &harden::FIX,
     &boot::SERIAL_CONSOLE,
     &boot::SAFE_MODE,
+    &boot::IMAGE,
     &boot::RECOVERY_LOOP,
 ];
 

@@ -93,14 +93,11 @@ pub(super) fn expected_port(facts: &Facts<'_>, set: &ControlSet) -> Option<u16> 
     }
 }
 
-/// The port that the listener has, without its key the standard one; `None` when the number is no port.
-pub(super) fn valid_port(facts: &Facts<'_>, set: &ControlSet) -> Option<u16> {
+/// The same, and the standard port where the listener has no key.
+pub(super) fn expected_or_standard_port(facts: &Facts<'_>, set: &ControlSet) -> Option<u16> {
     match facts.system_dword(&set.path(LISTENER), NAME) {
         Reading::NoKey => Some(STANDARD),
-        _ => match port_of(facts, set) {
-            Port::Valid(port) => Some(port),
-            Port::Invalid(_) | Port::Unknown => None,
-        },
+        _ => expected_port(facts, set),
     }
 }
 

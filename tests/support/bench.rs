@@ -27,6 +27,25 @@ impl Bench {
         })
     }
 
+    /// A copy of what `super::fixtures` has made.
+    pub fn copy_of(made: &Path) -> Bench {
+        let (folder, state) = (super::temporary(), super::temporary());
+        let target = folder.path().join(made.file_name().expect("a name"));
+        super::copy(made, &target);
+        Bench {
+            folder,
+            state,
+            target,
+        }
+    }
+
+    /// How many files are kept to undo repairs, beside a disk or in the user's folders.
+    pub fn kept(&self) -> usize {
+        let beside = super::sha256_tree(self.folder.path()).into_keys();
+        let beside = beside.filter(|path| !path.starts_with(&self.target));
+        beside.count() + super::sha256_tree(self.state.path()).len()
+    }
+
     /// An empty folder.
     pub fn empty() -> Bench {
         let (folder, state) = (super::temporary(), super::temporary());

@@ -55,6 +55,15 @@ pub fn put(image: &Path, start: u64, file: &Path, name: &str) {
         .arg(format!("::/{folder}{name}")));
 }
 
+/// Deletes the store of the ESP that begins at `start` of an image.
+pub fn delete(image: &Path, start: u64) {
+    run(program("mdel")
+        .env("MTOOLS_SKIP_CHECK", "1")
+        .arg("-i")
+        .arg(format!("{}@@{start}", image.display()))
+        .arg(format!("::/{ESP_STORE}")));
+}
+
 /// Takes the store, or a file beside it, out of the ESP that begins at `start` of an image.
 pub fn get(image: &Path, start: u64, name: &str, target: &Path) {
     let folder = ESP_STORE.trim_end_matches("BCD");

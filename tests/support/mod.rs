@@ -300,6 +300,24 @@ pub fn fixture(name: &str, folder: &Path) -> Option<PathBuf> {
     Some(target)
 }
 
+/// Makes SAM or SECURITY with these arguments of `fixtures/accounts.py`.
+pub fn make_accounts(hive: &str, arguments: &[&str], target: &Path) {
+    let folder = temporary();
+    let text = folder.path().join(format!("{hive}.reg"));
+    run(program("/usr/bin/python3")
+        .arg(root().join("fixtures/accounts.py"))
+        .arg(hive.to_lowercase())
+        .arg("-o")
+        .arg(&text)
+        .args(arguments));
+    run(program("/usr/bin/python3")
+        .arg(root().join("fixtures/make_hive.py"))
+        .args(["--prefix", &format!("HKEY_LOCAL_MACHINE\\{hive}")])
+        .args(["--minor", "3", "--pad", "262144", "-o"])
+        .arg(target)
+        .arg(&text));
+}
+
 /// The broken server that ships with the repository, unpacked into `folder`, to be changed at will.
 pub fn shipped_disk(folder: &Path) -> PathBuf {
     let packed = root().join("fixtures/broken-server.vhdx.gz");

@@ -60,7 +60,7 @@ pub(super) const IMC: Problem = Problem {
     stage: Stage::Start,
     trigger: "The entry has imcdevice or imchivename.",
     cause: "imcdevice and imchivename belong to a state of Windows that is set up with an image; left behind, Windows stops with 0x67.",
-    fixes: &[],
+    fixes: &["boot-imc"],
 };
 
 pub(super) const DEBUG: Problem = Problem {

@@ -18,6 +18,15 @@ pub(in crate::checks) const SAFE_MODE: Fix = Fix {
     edits: safe_mode,
 };
 
+pub(in crate::checks) const IMAGE: Fix = Fix {
+    name: "boot-imc",
+    values: "",
+    title: "Load no hive of an image at boot",
+    explanation: "Deletes imcdevice and imchivename from the entry that starts this Windows.",
+    source: SOURCE,
+    edits: image,
+};
+
 pub(in crate::checks) const RECOVERY_LOOP: Fix = Fix {
     name: "recovery-loop",
     values: "off or on; off when nothing is said",
@@ -57,6 +66,30 @@ fn safe_mode(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
                 started.store.identifier(owner, false)
             ));
         }
+    }
+    started.note(facts, &mut proposal);
+    Ok(proposal)
+}
+
+/// What of an image the entry has.
+pub(super) fn image_elements(loader: &Object) -> Vec<ElementType> {
+    [element::IMC_DEVICE, element::IMC_HIVE_NAME]
+        .into_iter()
+        .filter(|element| loader.elements.contains_key(element))
+        .collect()
+}
+
+fn image(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
+    if let Some(value) = value {
+        return Err(unknown_value(&IMAGE, value));
+    }
+    let started = Started::find(facts)?;
+    let mut proposal = Proposal::default();
+    if let Some(loader) = started.store.object(started.loader) {
+        let deleted = image_elements(loader).into_iter();
+        proposal.edits = deleted
+            .map(|element| started.delete_of_loader(element))
+            .collect();
     }
     started.note(facts, &mut proposal);
     Ok(proposal)
