@@ -28,6 +28,11 @@ impl Now {
         self.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
+    /// The day, as `2026-02-28`.
+    pub(super) fn date(self) -> String {
+        self.0.strftime("%Y-%m-%d").to_string()
+    }
+
     /// As the journal's clock wants it.
     pub(super) fn timestamp(self) -> Timestamp {
         self.0

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
 use crate::target::Target;
@@ -17,10 +17,12 @@ mod acl;
 mod bcd;
 mod checks;
 mod clock;
+mod completions;
 mod diagnose;
 mod files;
 mod inspect;
 mod log;
+mod man;
 mod many;
 mod opening;
 mod operation;
@@ -45,15 +47,19 @@ const REFUSED: u8 = 3;
 /// Ended by Ctrl-C, as shells count it.
 const INTERRUPTED: u8 = 130;
 
+/// What TARGET may be, as the help and the manual page say it.
+const TARGETS: &str = "\
+TARGET is a disk or volume image (raw, VHD or VHDX), a block device such as /dev/sdc, or a folder where a Windows volume \
+is mounted. On Windows it may also be a drive such as F: or a disk such as \\\\.\\PhysicalDrive2. The kind is found by \
+content.";
+/// What the codes above mean, likewise.
+const EXIT_CODES: &str = "\
+0 healthy, or repaired and verified; 1 findings remain; 2 error; 3 refused for safety; 130 ended by Ctrl-C.";
+
 /// Repairs a Windows disk that does not boot or cannot be reached, without booting it.
 #[derive(Debug, Parser)]
 #[command(name = "coldfix", version, max_term_width = 100)]
-#[command(after_help = "\
-TARGET is a disk or volume image (raw, VHD or VHDX), a block device such as /dev/sdc, or a folder where
-a Windows volume is mounted. On Windows it may also be a drive such as F: or a disk such as
-\\\\.\\PhysicalDrive2. The kind is found by content.
-
-Exit codes: 0 healthy, or repaired and verified; 1 findings remain; 2 error; 3 refused for safety.")]
+#[command(after_help = format!("{TARGETS}\n\nExit codes: {EXIT_CODES}"))]
 struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -63,6 +69,7 @@ struct Arguments {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// How to print: text or html for people, json or jsonl for programs
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
@@ -145,6 +152,10 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Explain every check, fix and preset
     Checks(checks::Arguments),
+    /// Print what a shell needs to complete coldfix's commands
+    Completions(completions::Arguments),
+    /// Write the manual pages to a folder
+    Man(man::Arguments),
 }
 
 /// Runs the command line and gives the process's exit code.
@@ -189,6 +200,10 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         Command::Get(arguments) => files::get(&common, &arguments, &mut output)?,
         Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
         Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
+        Command::Completions(arguments) => {
+            completions::run(&arguments, Arguments::command(), &mut output)?
+        }
+        Command::Man(arguments) => man::run(&arguments, Arguments::command(), &mut output)?,
     };
     // A file appears whole or not at all.
     if code != INTERRUPTED {

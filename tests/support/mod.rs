@@ -23,6 +23,7 @@
 pub mod bench;
 pub mod boot_store;
 pub mod foreign;
+pub mod help;
 pub mod keys;
 pub mod machine;
 
