@@ -55,7 +55,9 @@ fn read(text: &str) -> Help {
                     .split_whitespace()
                     .take_while(|word| word.starts_with('-'))
                 {
-                    let name = name.trim_end_matches(',').to_owned();
+                    // `--owner[=<WHO>]`
+                    let end = name.find(['[', ',']).unwrap_or(name.len());
+                    let name = name[..end].to_owned();
                     if heading == "Options of every command:" {
                         help.common.push(name.clone());
                     }
