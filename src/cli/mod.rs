@@ -27,6 +27,7 @@ mod many;
 mod opening;
 mod operation;
 mod output;
+mod random;
 mod reg;
 mod repair;
 mod resume;

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::clock::Now;
 use super::opening::{interrupted, journal_dir, look, settle, settle_unread};
 use super::output::{Output, write_file};
+use super::random;
 use super::typed::quoted;
 use super::{Common, HEALTHY, Writing};
 use crate::commit::{self, JournalDir, LockedDir, NewFile, OperationHeader};
@@ -122,7 +123,7 @@ impl Session {
     ) -> Result<Session> {
         let seconds = u64::try_from(now.timestamp().as_second()).unwrap_or(0);
         let fresh = Fresh {
-            ids: std::array::from_fn(|_| uuid::Uuid::new_v4()),
+            ids: [random::uuid()?, random::uuid()?, random::uuid()?],
             now: seconds,
         };
         let source = look(path, writing.journal_dir.as_deref())?;
@@ -294,7 +295,8 @@ impl Session {
 
     /// The header of a new operation.
     pub(super) fn header(&self, command: &str, steps: Option<&[Step]>) -> Result<OperationHeader> {
-        let (random, ..) = uuid::Uuid::new_v4().as_fields();
+        let id = random::uuid()?;
+        let (random, ..) = id.as_fields();
         let edits = steps
             .unwrap_or_default()
             .iter()

@@ -9,6 +9,7 @@ use std::io::Read;
 use console::Term;
 use zeroize::Zeroizing;
 
+use super::random;
 use crate::checks::{NewPassword, Secrets};
 use crate::error::{Error, Result};
 
@@ -60,7 +61,7 @@ impl Secrets for Source {
     fn new_password(&self, account: &str) -> Result<NewPassword> {
         Ok(NewPassword {
             text: self.text(account)?,
-            salt: uuid::Uuid::new_v4().into_bytes(),
+            salt: random::uuid()?.into_bytes(),
         })
     }
 }

@@ -78,11 +78,13 @@ pub(super) fn check_unused(path: &Path, target: Target) -> Result<()> {
 }
 
 fn find_uses(target: Target) -> Result<Vec<Use>> {
-    let read = |path: &str| {
-        std::fs::read(path)
-            .map_err(|error| Error::io(format!("reading {path} to see what is in use"))(error))
-    };
-    let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
+    let mounts = std::fs::read("/proc/self/mountinfo").map_err(|error| {
+        Error::refused(
+            format!("whether the target is in use cannot be seen: /proc/self/mountinfo: {error}"),
+            "mount /proc (`mount -t proc proc /proc`), as in a rescue system that has only been unpacked",
+        )
+    })?;
+    let mounts = parse_mounts(&mounts);
     // A kernel without swap has no such file.
     let swaps = parse_swaps(&std::fs::read("/proc/swaps").unwrap_or_default());
     let mut uses = Vec::new();
