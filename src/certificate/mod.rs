@@ -6,7 +6,7 @@
 //!   element        {id, encoding, length, bytes} back to back        what wincrypt.h calls properties
 //!     2            key_provider: in which container the private key lies, and which provider keeps it
 //!     3            SHA-1 of the certificate: has to be the key's name
-//!     32           x509: the certificate itself, DER
+//!     32           fields, x509: the certificate itself, DER
 //!   container      the name of a container -> the name of its key file
 //! ```
 //!
@@ -15,6 +15,7 @@
 
 pub mod container;
 pub mod element;
+mod fields;
 pub mod key_provider;
 pub mod x509;
 

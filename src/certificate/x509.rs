@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What is asked of an X.509 certificate: whose it is, until when it is valid, how large its key is, what it is for.
 //!
-//! The crate `x509-cert` reads the DER, without the rules for serial numbers and dates of RFC 5280 that old
-//! certificates break. Names are written in the order of the certificate, escaped as in RFC 4514, so that nothing in
-//! them can look like another part. Not handled: signatures, chains, and most extensions.
+//! [`super::fields`] takes them out of the DER. Names are written in the order of the certificate, escaped as in RFC 4514,
+//! so that nothing in them can look like another part. Not handled: signatures, chains, and most extensions.
 
+use der::asn1::{AnyRef, ObjectIdentifier};
+use der::{Decode, SliceReader, Tag, Tagged};
 use jiff::civil::DateTime;
-use x509_cert::certificate::{CertificateInner, Raw};
-use x509_cert::der::asn1::{Any, AnyRef, ObjectIdentifier};
-use x509_cert::der::{Decode, SliceReader, Tag, Tagged};
-use x509_cert::ext::pkix::ExtendedKeyUsage;
-use x509_cert::name::Name;
-use x509_cert::spki::SubjectPublicKeyInfoOwned;
-use x509_cert::time::Time;
 
 use crate::error::{Error, Result};
 
 use super::element::Thumbprint;
+use super::fields::{Fields, Name};
 
 /// Extended key usage: TLS servers.
 pub const SERVER_AUTHENTICATION: &str = "1.3.6.1.5.5.7.3.1";
@@ -113,20 +108,16 @@ impl Certificate {
         if der.len() > LARGEST {
             return Err(wrong(&format!("{} bytes", der.len())));
         }
-        let read = CertificateInner::<Raw>::from_der(der).map_err(|error| wrong(&error))?;
-        let fields = read.tbs_certificate();
-        let usages = fields
-            .get_extension::<ExtendedKeyUsage>()
-            .map_err(|error| wrong(&error))?
-            .map(|(_, usage)| usage.0.iter().map(ObjectIdentifier::to_string).collect());
+        let fields = Fields::read(der).map_err(|error| wrong(&error))?;
+        let usages = fields.usages.as_ref();
         Ok(Certificate {
-            subject: name(fields.subject()),
-            issuer: name(fields.issuer()),
-            serial: fields.serial_number().as_bytes().to_vec(),
-            not_before: date(fields.validity().not_before)?,
-            not_after: date(fields.validity().not_after)?,
-            key: public_key(fields.subject_public_key_info()),
-            usages,
+            subject: name(&fields.subject),
+            issuer: name(&fields.issuer),
+            serial: fields.serial.to_vec(),
+            not_before: date(fields.not_before)?,
+            not_after: date(fields.not_after)?,
+            key: public_key(&fields),
+            usages: usages.map(|usages| usages.iter().map(ObjectIdentifier::to_string).collect()),
             thumbprint: Thumbprint::of(der),
         })
     }
@@ -157,8 +148,7 @@ fn wrong(found: &impl std::fmt::Display) -> Error {
     )
 }
 
-fn date(time: Time) -> Result<DateTime> {
-    let read = time.to_date_time();
+fn date(read: der::DateTime) -> Result<DateTime> {
     let part = |number: u8| i8::try_from(number).unwrap_or(i8::MAX);
     DateTime::new(
         i16::try_from(read.year()).unwrap_or(i16::MAX),
@@ -172,13 +162,12 @@ fn date(time: Time) -> Result<DateTime> {
     .map_err(|error| wrong(&error))
 }
 
-fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<PublicKey> {
-    let algorithm = info.algorithm.oid.to_string();
+fn public_key(fields: &Fields<'_>) -> Option<PublicKey> {
+    let algorithm = fields.key_algorithm.to_string();
     match algorithm.as_str() {
         RSA => {
             // RSAPublicKey: a sequence of modulus and exponent. Old ones are not always encoded as DER asks.
-            let bytes = info.subject_public_key.as_bytes()?;
-            let sequence = AnyRef::from_der(bytes).ok()?;
+            let sequence = AnyRef::from_der(fields.key?).ok()?;
             let mut fields = SliceReader::new(sequence.value()).ok()?;
             let modulus = AnyRef::decode(&mut fields).ok()?;
             if sequence.tag() != Tag::Sequence || modulus.tag() != Tag::Integer {
@@ -193,8 +182,8 @@ fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<PublicKey> {
             Some(PublicKey::Rsa(bits.checked_sub(unused)?))
         }
         ELLIPTIC_CURVE => {
-            let parameters = info.algorithm.parameters.as_ref();
-            let curve = parameters
+            let curve = fields
+                .key_parameters
                 .and_then(|any| any.decode_as::<ObjectIdentifier>().ok())
                 .map(|curve| curve.to_string());
             let known = CURVES
@@ -206,27 +195,27 @@ fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<PublicKey> {
     }
 }
 
-fn name(name: &Name) -> String {
+fn name(name: &Name<'_>) -> String {
     let mut text = String::new();
-    for parts in name.iter_rdn() {
+    for parts in name {
         let mut between = ", ";
-        for part in parts.iter() {
+        for (kind, value) in parts {
             if !text.is_empty() {
                 text.push_str(between);
             }
             between = " + ";
-            let kind = part.oid.to_string();
+            let kind = kind.to_string();
             let short = ATTRIBUTES.iter().find(|(number, _)| *number == kind);
             text.push_str(short.map_or(&kind, |(_, short)| short));
             text.push('=');
-            escape(&mut text, &part.value);
+            escape(&mut text, *value);
         }
     }
     text
 }
 
 /// The text of a name's part; one that is no text as `#` and its bytes in hexadecimal digits.
-fn escape(out: &mut String, value: &Any) {
+fn escape(out: &mut String, value: AnyRef<'_>) {
     use std::fmt::Write as _;
     let Some(text) = decode(value) else {
         out.push('#');
@@ -256,7 +245,7 @@ fn escape(out: &mut String, value: &Any) {
 }
 
 /// The text of a string of ASN.1, where it is one.
-fn decode(value: &Any) -> Option<String> {
+fn decode(value: AnyRef<'_>) -> Option<String> {
     let bytes = value.value();
     match value.tag() {
         Tag::Utf8String
