@@ -26,10 +26,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from ntfs_session import (FIRST_DATA, FORGET, HEADER, INITIALIZE, NOOP, Analysis, COMPENSATION, Log, Record, Target,
+from ntfs_session import (COMPENSATION, FIRST_DATA, FORGET, HEADER, INITIALIZE, NOOP, Analysis, Log, Record, Target,
                           carry_out, follow_transaction, read_checkpoint, replay, undo_transaction)
-from ntfs_structures import (ALLOCATION, DATA, PAGE, UPDATE_NONRESIDENT, Image, Impossible, Volume, attributes, mapping,
-                             need, protect, put, u16, u32, u64, unprotect)
+from ntfs_structures import (ALLOCATION, DATA, PAGE, UPDATE_NONRESIDENT, Image, Impossible, Volume, attributes, entries,
+                             mapping, need, on_block, protect, put, u16, u32, u64, unprotect)
 
 
 class RollBack:
@@ -39,16 +39,18 @@ class RollBack:
         self.log, self.image, self.garbled = log, image, garbled
         self.filled = set(filled)  # structures that were filled anew by a record that was taken back
         self.lost = set(lost)  # those where that record is behind the cut: what they held at the cut is nowhere
+        self.lowered = {}  # the LSN of each structure that was taken back
         self.older = False  # one of these had changes between the cut and that record: the volume does not quite fit
 
     def at_cut(self, lsn):
-        """The volume at a cut. A structure whose content is lost counts as written by then."""
+        """The volume at a cut, no structure newer than that. One whose content is lost counts as written by then."""
         back = RollBack(self.log, self.image.branch(), (), self.filled, True)
-        for kind, place, size in self.filled:
-            buffer = unprotect(back.image.read(place, size), kind)
-            if buffer and u64(buffer, 8) > lsn:
+        for target, old in self.lowered.values():
+            if old > lsn:
+                target.image = back.image
+                buffer = unprotect(target.read(target.size), b"FILE" if target.kind == "F" else b"INDX")
                 put(buffer, 8, "Q", lsn)
-                back.image.write(place, protect(buffer))
+                target.write(protect(buffer))
         return back
 
     def undo(self, record):
@@ -69,7 +71,11 @@ class RollBack:
             need(not self.garbled, f"{record.lsn:#x} is older than a new beginning")
             self.older = True
             return
-        lower = lambda old: min(old, record.lsn - 1)
+
+        def lower(old):
+            self.lowered[structure] = target, min(old, record.lsn - 1)
+            return self.lowered[structure][1]
+
         whole = record.redo_op == INITIALIZE or (target.kind == "I" and record.redo_op == UPDATE_NONRESIDENT)
         if undo:
             carry_out(target, record, True, lower)
@@ -94,6 +100,7 @@ class Case:
     version: tuple = (2, 0)
     turned_back: bool = False  # the journal stays whole, and so does the volume
     fits: bool = True  # the volume at the cut is whole, see `RollBack.older`
+    withheld: str = None  # a name of the root folder that was logged as the last thing, and not written
 
     @property
     def name(self):
@@ -140,13 +147,59 @@ def crash(log, after, case):
             if (record.changes() or record.changes(undo=True)) and record.lsn > point(record):
                 back.undo(record)
         image = back.image
-        cut(log, image, case)
+        cut(log, image, case, withhold(log, image, case) if case.withheld else ())
     write_restart(log, image, case, oldest)
     return image
 
 
-def cut(log, image, case):
-    """Ends the journal after a record: the last page is there only as a copy."""
+def withhold(log, image, case):
+    """Takes a name out of the root folder; the records of the transaction that put it in."""
+    volume, found = log.volume, read_checkpoint(log, case.checkpoint)
+    root = volume.record(list(volume.record_places())[5])
+    runs = Volume.find(root, ALLOCATION, "$I30")
+    for vcn, place, length in volume.spans(runs):
+        for at in range(0, length, volume.index_size):
+            block = unprotect(image.read(place + at, volume.index_size), b"INDX")
+            for entry in entries(block, 0x18) if block else ():
+                if block[entry + 0x52 : entry + 0x52 + 2 * block[entry + 0x50]] != case.withheld.encode("utf-16-le"):
+                    continue
+                data = bytes(block[entry : entry + u16(block, entry + 8)])
+                on_block(block, 0x0F, entry, data)
+                image.write(place + at, protect(block))
+                slot = max(found.opened) + 0x28
+                opened = struct.pack("<IIIIQQQ", 0xFFFFFFFF, volume.index_size, ALLOCATION, 0,
+                                     5 | u16(root, 0x10) << 48, case.end.lsn, 0)
+                count = max(1, volume.index_size // volume.cluster)
+                lcns = [(place + at) // volume.cluster + one for one in range(count)]
+                where = (at % volume.cluster) // 512, (vcn + at) // volume.cluster, lcns
+                return [(0x1C, 0, slot, (0, 0, []), 0, opened, "$I30".encode("utf-16-le")),
+                        (0x0E, 0x0F, slot, where, entry, data, b""), (0x1B, 1, 0x18, (0, 0, []), 0, b"", b"")]
+    raise Impossible(f"the root folder has no {case.withheld}")
+
+
+def append(log, page, at, record, previous, transaction=0x40):
+    """Adds a record behind the last one of a page; its LSN."""
+    redo, undo, slot, (cluster_offset, vcn, lcns), offset, data, undo_data = record
+    start = 0x20 + 8 * max(1, len(lcns))
+    padded = data + bytes(-len(data) % 8)
+    client = bytearray(start) + padded + undo_data + bytes(-len(undo_data) % 8)
+    struct.pack_into("<12H", client, 0, redo, undo, start, len(data), start + len(padded), len(undo_data), slot, len(lcns),
+                     0, offset, cluster_offset, 8 if lcns else 0)
+    struct.pack_into(f"<Q{len(lcns)}Q", client, 0x18, vcn, *lcns)
+    position = u16(page, 0x18)
+    need(position + HEADER + len(client) <= PAGE, "the last page of the journal has no room")
+    lsn = at + position >> 3 | log.sequence(log.current) << log.shift
+    sequence = u32(log.pages[log.page_of(log.current)], log.offset(log.current) % PAGE + 0x1C)
+    struct.pack_into("<QQQIIIIQ", page, position, lsn, previous, previous, len(client), sequence, 1, transaction, 0)
+    page[position + HEADER : position + HEADER + len(client)] = client
+    put(page, 8, "Q", lsn)
+    put(page, 0x18, "H", position + HEADER + len(client))
+    put(page, 0x20, "Q", lsn)
+    return 0 if redo == 0x1C else lsn
+
+
+def cut(log, image, case, more=()):
+    """Ends the journal after a record, or `more` behind it: the last page is there only as a copy."""
     end = case.end
     at = (end.end - 1) // PAGE * PAGE
     page = bytearray(log.pages[at])
@@ -172,6 +225,9 @@ def cut(log, image, case):
     put(page, 0x10, "I", u32(page, 0x10) | 1)
     put(page, 0x18, "H", -(-(end.end - at) // 8) * 8)
     put(page, 0x20, "Q", end.lsn)
+    previous = 0
+    for record in more:
+        previous = append(log, page, at, record, previous)
     if case.version == (2, 0):
         put(page, 0x3C, "I", at)
     else:
@@ -218,7 +274,7 @@ def choose(log, limit):
     return pairs[:: max(1, -(-len(pairs) // limit))] if limit else []
 
 
-def make_cases(log, limit, wanted, again):
+def make_cases(log, limit, wanted, again, withheld=None):
     """(case, crash, expectation) of a sample of pairs, and (case, None, why) of those that the roll-back cannot make."""
     pairs = choose(log, limit)
     pairs += [(log.by_lsn[c], log.by_lsn[e]) for c, e in wanted]
@@ -237,7 +293,7 @@ def make_cases(log, limit, wanted, again):
                 position -= 1
         except Impossible as why:
             stopped = f"before {log.records[position - 1].lsn:#x}: {why}"
-        case.fits = not after.older
+        case.fits, case.withheld = not after.older, withheld
         try:
             need(not stopped, stopped)
             made = crash(log, after, case), expectation(log, after, case.end)
@@ -275,8 +331,7 @@ class Comparison:
         places = list(volume.record_places())
         for place in places:
             note("record", [(place, volume.record_size)])
-        for number in range(max(4, volume.cluster // volume.record_size)):
-            note("record", [(volume.mirror + number * volume.record_size, volume.record_size)])
+        note("mirror", [(volume.mirror, volume.mirrored * volume.record_size)])
         for image in images:
             for place in places:
                 record = unprotect(image.read(place, volume.record_size), b"FILE")
@@ -307,6 +362,9 @@ class Comparison:
         sectors = {place for image in (expected, found) for place, _ in image.patch()}
         owners, words, excused = self.map([self.volume.image, expected]), [], {"unlogged": 0, "next_id": 0}
         structures = set()
+        first, length = next(self.volume.spans(self.volume.mft))[1], self.volume.mirrored * self.volume.record_size
+        if found.read(first, length) != found.read(self.volume.mirror, length):
+            words.append("$MFTMirr is not what $MFT begins with")
         for sector in sorted(sectors):
             kind, pieces = owners.get(sector, ("bytes", ()))
             if kind == "bytes" and expected.read(sector, 512) != found.read(sector, 512):
@@ -429,7 +487,7 @@ def command_compare(log, options):
 
 def command_crash(log, options):
     pair = options.checkpoint, options.cut
-    for case, broken, expected in make_cases(log, 0, [pair], False):
+    for case, broken, expected in make_cases(log, 0, [pair], False, options.withhold):
         if (case.checkpoint.lsn, case.end.lsn) == pair:
             need(broken, f"the roll-back is impossible: {expected}")
             for image, target in ((broken, options.crash), (expected, options.expected)):
@@ -487,6 +545,7 @@ def main():
     one = command("crash", command_crash, "crash", "expected")
     one.add_argument("--checkpoint", type=number, required=True)
     one.add_argument("--cut", type=number, required=True)
+    one.add_argument("--withhold", metavar="NAME", help="a name of the root folder that was logged last, and not written")
     one = command("unknown-operation", command_unknown_operation)
     one.add_argument("--record", type=number, required=True, help="its LSN")
     one.add_argument("--operation", type=number, default=0x26)

@@ -382,6 +382,8 @@ def replay(log, image, checkpoint, end):
     for state, _, lsn in found.active.values():
         if state == 1:
             counts["undone"] += undo_transaction(log, image, lsn)
+    first, length = next(volume.spans(volume.mft))[1], volume.mirrored * volume.record_size
+    image.write(volume.mirror, image.read(first, length))
     return counts
 
 

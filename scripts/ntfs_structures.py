@@ -339,7 +339,9 @@ class Volume:
         self.cluster = sector * (per if per <= 0x80 else 1 << (256 - per))
         self.clusters = u64(boot, 0x28) * sector // self.cluster
         self.record_size, self.index_size = (self.size(boot[at]) for at in (0x40, 0x44))
+        # Large clusters give room for copies of more than four records: no more than those before the users'.
         self.mirror = u64(boot, 0x38) * self.cluster
+        self.mirrored = min(24, max(4, self.cluster // self.record_size))
         self.per_page = max(1, PAGE // self.cluster)
         first = unprotect(image.read(u64(boot, 0x30) * self.cluster, self.record_size), b"FILE")
         need(first, "the record of $MFT is torn")
