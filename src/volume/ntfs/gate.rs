@@ -30,6 +30,7 @@ use super::NtfsVolume;
 use super::clusters;
 use super::journal;
 use super::logfile::{Pending, Verdict};
+use super::replay::Outcome;
 use super::stream::{Content, Stream};
 use super::walk::Node;
 
@@ -197,7 +198,12 @@ impl NtfsVolume {
                 "changes wait in the journal of the volume ($LogFile); {what}: {}",
                 how.unwrap_or_default()
             ),
-            NEXT,
+            match self.condition.replay {
+                Outcome::Off => format!(
+                    "leave out --replay-journal=off: then they are carried out first. Or {NEXT}"
+                ),
+                _ => NEXT.to_owned(),
+            },
         )
     }
 

@@ -97,7 +97,6 @@ fn replayed(mft: &Mft, journal: &Journal) -> Result<(Mft, Replayed)> {
     check(&after, &done).context(|| "after the replay")?;
     Upcase::read(&after).context(|| "after the replay")?;
     drop(after);
-    drop(disk);
     let Some(overlay) = Arc::into_inner(overlay) else {
         return Err(Error::refused(
             "the changes are still in use",
@@ -109,7 +108,13 @@ fn replayed(mft: &Mft, journal: &Journal) -> Result<(Mft, Replayed)> {
 }
 
 /// Where a cluster of an attribute is.
-fn mapped(mft: &Mft, file: FileReference, kind: u32, name: &str, vcn: u64) -> Option<u64> {
+pub(super) fn mapped(
+    mft: &Mft,
+    file: FileReference,
+    kind: u32,
+    name: &str,
+    vcn: u64,
+) -> Option<u64> {
     let record = Arc::new(mft.resolve(file).ok()?);
     let stream = Stream::find(mft, &record, kind, name).ok()??;
     let Content::NonResident { map, .. } = stream.content else {
