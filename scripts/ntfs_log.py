@@ -26,48 +26,87 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from ntfs_session import (COMPENSATION, FIRST_DATA, FORGET, HEADER, INITIALIZE, NOOP, Analysis, Log, Record, Target,
+from ntfs_session import (COMPENSATION, DEALLOCATE, FIRST_DATA, FORGET, HEADER, INITIALIZE, NOOP, Log, Record, Target,
                           carry_out, follow_transaction, read_checkpoint, replay, undo_transaction)
 from ntfs_structures import (ALLOCATION, DATA, PAGE, UPDATE_NONRESIDENT, Image, Impossible, Volume, attributes, entries,
                              mapping, need, on_block, protect, put, u16, u32, u64, unprotect)
 
 
+def structure_of(target):
+    return b"FILE" if target.kind == "F" else b"INDX", target.place, target.size
+
+
+def begins(record, kind):
+    """It fills a whole structure, whatever was there before."""
+    return record.redo_op == (INITIALIZE if kind == "F" else UPDATE_NONRESIDENT)
+
+
 class RollBack:
     """Takes records back, newest first, as if their pages had not been written."""
 
-    def __init__(self, log, image, filled=(), lost=(), garbled=False):
+    def __init__(self, log, image, history=None, lost=(), garbled=False):
         self.log, self.image, self.garbled = log, image, garbled
-        self.filled = set(filled)  # structures that were filled anew by a record that was taken back
-        self.lost = set(lost)  # those where that record is behind the cut: what they held at the cut is nowhere
+        self.filled = set()  # structures that were filled anew by a record that was taken back
+        self.lost = set(lost)  # those where that record is behind the cut, and what they held at the cut is nowhere
         self.lowered = {}  # the LSN of each structure that was taken back
-        self.older = False  # one of these had changes between the cut and that record: the volume does not quite fit
+        self.older = False  # one that is lost had changes before that record: the volume does not quite fit
+        self.history = self.changes_of_structures() if history is None else history
+
+    def changes_of_structures(self):
+        found = {}
+        for record in self.log.records:
+            if record.changes() and record.kind_of(record.redo_op) != "R":
+                target = Target(self.log.volume, self.image, record, record.redo_op, record.lcns)
+                found.setdefault(structure_of(target), []).append(record)
+        return found
+
+    def rebuild(self, structure, lsn):
+        """Makes a structure as it was after a record, from its last beginning in the journal, if it has one."""
+        history = [one for one in self.history.get(structure, ()) if one.lsn <= lsn]
+        first = [at for at, one in enumerate(history) if begins(one, one.kind_of(one.redo_op))]
+        for one in history[first[-1]:] if first else ():
+            target = Target(self.log.volume, self.image, one, one.redo_op, one.lcns)
+            carry_out(target, one, False, lambda _, lsn=one.lsn: lsn)
+        return bool(first)
 
     def at_cut(self, lsn):
         """The volume at a cut, no structure newer than that. One whose content is lost counts as written by then."""
-        back = RollBack(self.log, self.image.branch(), (), self.filled, True)
-        for target, old in self.lowered.values():
-            if old > lsn:
-                target.image = back.image
-                buffer = unprotect(target.read(target.size), b"FILE" if target.kind == "F" else b"INDX")
+        back = RollBack(self.log, self.image.branch(), self.history, (), True)
+        back.lost = {structure for structure in self.filled if not back.rebuild(structure, lsn)}
+        for target, _ in self.lowered.values():
+            target.image = back.image
+            buffer = unprotect(target.read(target.size), structure_of(target)[0])
+            if u64(buffer, 8) > lsn:
                 put(buffer, 8, "Q", lsn)
                 target.write(protect(buffer))
         return back
 
+    def compensated(self, record):
+        """The record of its transaction that a compensation took back: the next one to take back is the same for both."""
+        before = [one for one in self.log.records[: bisect.bisect_left(self.log.lsns, record.lsn)]
+                  if one.kind == 1 and one.undo_op == record.redo_op and one.undo_next == record.undo_next
+                  and (one.target, one.vcn, one.lcns) == (record.target, record.vcn, record.lcns)]
+        need(before, f"{record.lsn:#x} compensates nothing that is in the journal")
+        return before[-1]
+
     def undo(self, record):
         if not (record.changes() or record.changes(undo=True)):
             return
-        need(record.undo_op != COMPENSATION, f"{record.lsn:#x} compensates and cannot be taken back")
         undo = record.changes(undo=True)
+        compensated = self.compensated(record) if record.undo_op == COMPENSATION else None
         target = Target(self.log.volume, self.image, record, record.undo_op if undo else record.redo_op, record.lcns)
         if target.kind == "R":
-            undo and carry_out(target, record, True)
+            if undo or compensated:
+                carry_out(target, compensated or record, not compensated)
             return
-        # The empty record before an initialisation only says what undoes it.
-        prologue = target.kind == "F" and record.redo_op == NOOP
-        structure = b"FILE" if target.kind == "F" else b"INDX", target.place, target.size
+        structure = structure_of(target)
         if structure in self.lost:
             return
-        if structure in self.filled and not prologue:
+        if structure in self.filled and self.rebuild(structure, record.lsn):
+            self.filled.discard(structure)
+        if record.redo_op == NOOP and structure not in self.filled:
+            return  # it only says what undoes the record after it
+        if structure in self.filled and record.redo_op != NOOP:
             need(not self.garbled, f"{record.lsn:#x} is older than a new beginning")
             self.older = True
             return
@@ -76,15 +115,22 @@ class RollBack:
             self.lowered[structure] = target, min(old, record.lsn - 1)
             return self.lowered[structure][1]
 
-        whole = record.redo_op == INITIALIZE or (target.kind == "I" and record.redo_op == UPDATE_NONRESIDENT)
         if undo:
             carry_out(target, record, True, lower)
+            if record.redo_op == NOOP and record.undo_op == INITIALIZE:
+                self.filled.discard(structure)  # it kept what was there before
+        elif compensated and compensated.changes():
+            carry_out(target, compensated, False, lower)
         else:
             buffer = unprotect(target.read(target.size), structure[0])
             need(buffer, f"{record.lsn:#x}: the target is torn")
+            if compensated:
+                # It freed a record that was to be filled, and had not been: what changed is the number of its uses.
+                need(record.redo_op == DEALLOCATE, f"{record.lsn:#x} compensates nothing that was done")
+                put(buffer, 0x10, "H", (u16(buffer, 0x10) - 2) % 0xFFFF + 1)
             put(buffer, 8, "Q", lower(u64(buffer, 8)))
             target.write(protect(buffer))
-        if whole:
+        if begins(record, target.kind):
             self.filled.add(structure)
             if self.garbled and target.kind == "I":
                 target.write(b"\x5a\xa5" * (target.size // 2))
@@ -268,8 +314,6 @@ def choose(log, limit):
     cuts = [record for record in log.records if record.kind == 1 and (record.redo_op == FORGET or record.changes())]
     pairs = []
     for checkpoint in log.checkpoints():
-        if u64(checkpoint.data, 8) not in log.by_lsn:
-            continue
         pairs += [(checkpoint, end) for end in [*cuts, log.records[-1]] if end.lsn > checkpoint.lsn]
     return pairs[:: max(1, -(-len(pairs) // limit))] if limit else []
 
@@ -301,9 +345,8 @@ def make_cases(log, limit, wanted, again, withheld=None):
             made = None, str(why)
         yield case, *made
     for checkpoint in log.checkpoints() if again else []:
-        if u64(checkpoint.data, 8) in log.by_lsn:
-            case = Case(checkpoint, log.records[-1], 0, log.version, True)
-            yield case, crash(log, None, case), log.volume.image.branch()
+        case = Case(checkpoint, log.records[-1], 0, log.version, True)
+        yield case, crash(log, None, case), log.volume.image.branch()
 
 
 class Comparison:
@@ -448,7 +491,7 @@ def command_list(log, options):
           f"{len(log.records)} records from {log.lsns[0]:#x}, {len(log.checkpoints())} checkpoints")
     for record in log.records:
         if record.kind == 2:
-            found = read_checkpoint(log, record) if u64(record.data, 8) in log.by_lsn else Analysis()
+            found = read_checkpoint(log, record)
             print(f"{record.lsn:#x} checkpoint from {found.start:#x}, {len(found.dirty)} dirty pages")
         elif not options.checkpoints:
             print(f"{record.lsn:#x} {record.transaction:#x} {record.redo_op:#04x}/{record.undo_op:#04x} "

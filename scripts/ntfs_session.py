@@ -13,7 +13,7 @@ from ntfs_structures import (ALLOCATION, CHANGING, DATA, END, ON_BITS, ON_BLOCKS
                              unprotect)
 
 HEADER, FIRST_DATA = 0x30, 0x40
-NOOP, COMPENSATION, INITIALIZE = 0x00, 0x01, 0x02
+NOOP, COMPENSATION, INITIALIZE, DEALLOCATE = 0x00, 0x01, 0x02, 0x03
 DELETE_DIRTY, HOT_FIX, END_TOP_LEVEL, PREPARE, COMMIT, FORGET, OPEN = 0x0A, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C
 OPEN_DUMP, NAMES_DUMP, DIRTY_DUMP, TRANSACTION_DUMP = 0x1D, 0x1E, 0x1F, 0x20
 
@@ -216,8 +216,9 @@ class Log:
         return ((number, self.open_entry(entry)) for number, entry in self.table(data))
 
     def checkpoints(self):
-        """The checkpoints from which a replay could begin."""
-        return [record for record in self.records if record.kind == 2 and u64(record.data, 8)]
+        """The checkpoints from which a replay could begin. The first one of a session is empty."""
+        return [record for record in self.records
+                if record.kind == 2 and (u64(record.data, 8) in self.by_lsn or not u64(record.data, 8))]
 
 
 @dataclass
@@ -235,7 +236,7 @@ class Analysis:
 def read_checkpoint(log, checkpoint):
     """The tables of a checkpoint."""
     found, data = Analysis(), checkpoint.data
-    found.start = u64(data, 8)
+    found.start = u64(data, 8) or checkpoint.lsn
 
     def dumped(lsn, length, op):
         if not u32(data, length):
@@ -273,7 +274,7 @@ def analyse(log, checkpoint, end):
     """The first pass."""
     found, per_page = read_checkpoint(log, checkpoint), log.volume.per_page
     first = bisect.bisect_right(log.lsns, found.start)
-    lsns = [log.lsns[first]] + [one[0] for one in found.dirty.values()] + [one[1] for one in found.active.values()]
+    lsns = log.lsns[first : first + 1] + [one[0] for one in found.dirty.values()] + [one[1] for one in found.active.values()]
     found.redo = min(lsn for lsn in lsns if lsn)
     for record in log.records[first : bisect.bisect_right(log.lsns, end)]:
         found.records += 1

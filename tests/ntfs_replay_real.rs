@@ -24,16 +24,16 @@ use coldfix::volume::ntfs::NtfsVolume;
 use coldfix::volume::{JournalVerdict, Replay, Volume};
 use ntfs_support::*;
 use serde::Deserialize;
+use support::foreign;
 
 /// A real volume whose journal holds a session.
 struct Real {
     name: &'static str,
-    /// First sector of the volume in the image.
+    /// Where it begins.
     sector: u64,
-    /// How many pairs of a checkpoint and a cut to take.
-    pairs: usize,
-    /// Pairs to take besides, in hexadecimal.
-    golden: &'static [&'static str],
+    image: PathBuf,
+    /// The volume on its own, with the copy of the boot sector behind it.
+    alone: PathBuf,
 }
 
 /// What the generator says of a case.
@@ -77,17 +77,52 @@ struct Judged {
 }
 
 impl Real {
-    fn image(&self) -> Option<PathBuf> {
-        support::require("python3").then(|| image(self.name))?
+    fn new(name: &'static str, sector: u64) -> Option<Real> {
+        if !support::require("python3") {
+            return None;
+        }
+        let (image, alone) = (image(name)?, bare(name, sector)?);
+        Some(Real {
+            name,
+            sector,
+            image,
+            alone,
+        })
+    }
+
+    /// The volume at sector 128 of a virtual disk, in a folder.
+    fn of_virtual_disk(name: &'static str, format: &str, folder: &Path) -> Option<Real> {
+        if !require(&["python3", "qemu-img", "xz"]) {
+            return None;
+        }
+        let disk = folder.join("disk");
+        support::unxz_to(&support::data(&format!("vhd/{name}"))?, &disk);
+        let [image, alone] = ["image", "alone"].map(|name| folder.join(name));
+        foreign::qemu_raw(format, &disk, &image);
+        let mut sectors = [0; 8];
+        FileDevice::open(&image)
+            .read_at(128 * 512 + 0x28, &mut sectors)
+            .unwrap();
+        let len = (u64::from_le_bytes(sectors) + 1) * 512;
+        foreign::cut_volume(&image, 128 * 512, len, &alone);
+        Some(Real {
+            name,
+            sector: 128,
+            image,
+            alone,
+        })
     }
 
     /// Runs a command of the generator on the image; what it prints.
-    fn generator(&self, image: &Path, arguments: &[&str]) -> String {
+    fn generator(&self, arguments: &[&str]) -> String {
         let script = support::root().join("scripts/ntfs_log.py");
         let offset = (self.sector * 512).to_string();
         let mut command: Command = support::program("python3");
         command.arg("-B").arg(script).args(["--offset", &offset]);
-        command.arg(arguments[0]).arg(image).args(&arguments[1..]);
+        command
+            .arg(arguments[0])
+            .arg(&self.image)
+            .args(&arguments[1..]);
         String::from_utf8(support::run(&mut command).stdout).unwrap()
     }
 }
@@ -152,14 +187,15 @@ fn write_patch(path: &Path, changes: &[(u64, Vec<u8>)]) {
 }
 
 /// Every case of a volume: replayed, counted, compared. Returns the cases by name, those that could be made.
-fn check(real: &Real) -> Option<BTreeMap<String, Case>> {
-    let image = real.image()?;
+///
+/// `pairs` of a checkpoint and a cut, evenly chosen, and the `golden` ones.
+fn check(real: &Real, pairs: usize, golden: &[&str]) -> BTreeMap<String, Case> {
     let folder = support::temporary();
-    let pairs = real.pairs.to_string();
+    let limit = pairs.to_string();
     let cases_folder = folder.path().to_str().unwrap();
-    let mut arguments = vec!["cases", cases_folder, "--limit", &pairs, "--again"];
-    arguments.extend(real.golden.iter().flat_map(|pair| ["--pair", pair]));
-    real.generator(&image, &arguments);
+    let mut arguments = vec!["cases", cases_folder, "--limit", &limit, "--again"];
+    arguments.extend(golden.iter().flat_map(|pair| ["--pair", pair]));
+    real.generator(&arguments);
     let cases: Vec<Case> =
         serde_json::from_slice(&fs::read(folder.path().join("cases.json")).unwrap()).unwrap();
     let (mut made, mut wrong, mut impossible) = (BTreeMap::new(), Vec::new(), 0);
@@ -174,7 +210,7 @@ fn check(real: &Real) -> Option<BTreeMap<String, Case>> {
             "the generator itself: {case:?}"
         );
         let path = |kind: &str| folder.path().join(format!("{}.{kind}", case.name));
-        let result = replayed(&image, real.sector, &read_patch(&path("crash")));
+        let result = replayed(&real.image, real.sector, &read_patch(&path("crash")));
         let counts = case.counts.as_ref().unwrap();
         let wanted = (counts.redone, counts.on_disk, counts.undone);
         let found = result.replay.clone().unwrap_or_default();
@@ -195,7 +231,7 @@ fn check(real: &Real) -> Option<BTreeMap<String, Case>> {
         made.insert(case.name.clone(), case);
     }
     let (mut unlogged, mut next_id) = (0, 0);
-    for line in real.generator(&image, &["compare", cases_folder]).lines() {
+    for line in real.generator(&["compare", cases_folder]).lines() {
         let judged: Judged = serde_json::from_str(line).unwrap();
         unlogged += judged.unlogged;
         next_id += judged.next_id;
@@ -220,11 +256,11 @@ fn check(real: &Real) -> Option<BTreeMap<String, Case>> {
     );
     // The sample was worth something.
     assert!(
-        finished[1] > 0 && finished[2] >= 10.min(real.pairs),
+        finished[1] > 0 && finished[2] >= 10.min(pairs),
         "{finished:?}"
     );
     accepted_by_others(real, &made, folder.path());
-    Some(made)
+    made
 }
 
 /// How many volumes after a replay other programs look at, of each real one.
@@ -242,10 +278,9 @@ fn accepted_by_others(real: &Real, made: &BTreeMap<String, Case>, folder: &Path)
     if !require(&tools) {
         return;
     }
-    let source = bare(real.name, real.sector).unwrap();
     let copy = tempfile::tempdir_in(scratch()).unwrap();
     let path = copy.path().join("volume");
-    support::copy(&source, &path);
+    support::copy(&real.alone, &path);
     let open = |path: &Path| {
         OpenOptions::new()
             .read(true)
@@ -253,7 +288,7 @@ fn accepted_by_others(real: &Real, made: &BTreeMap<String, Case>, folder: &Path)
             .open(path)
             .unwrap()
     };
-    let (file, source) = (open(&path), open(&source));
+    let (file, source) = (open(&path), open(&real.alone));
     // One image lacks the sector behind the volume, which ntfsfix wants: the copy of the boot sector.
     let mut boot = [0; 512];
     file.read_exact_at(&mut boot, 0).unwrap();
@@ -280,10 +315,10 @@ fn accepted_by_others(real: &Real, made: &BTreeMap<String, Case>, folder: &Path)
         .values()
         .filter(|case| case.fits && !case.again && case.stale > 0)
         .collect();
-    let mut died = 0;
+    let mut unable = 0;
     for case in whole.iter().step_by(whole.len().div_ceil(LOOKED_AT)) {
         for (tool, (count, text)) in look(case) {
-            died += usize::from(count.is_none());
+            unable += usize::from(count.is_none());
             assert!(count <= usual[tool].0, "{}: {tool}: {text}", case.name);
         }
     }
@@ -291,7 +326,7 @@ fn accepted_by_others(real: &Real, made: &BTreeMap<String, Case>, folder: &Path)
         (*count != Some(0)).then(|| format!("{tool}: {count:?}"))
     };
     eprintln!(
-        "{}: looked at by other programs, which died {died} times; what they find with the volume as it is: {:?}",
+        "{}: looked at by other programs, of which ntfssecaudit could not judge {unable}; what they find with the volume as it is: {:?}",
         real.name,
         usual
             .into_iter()
@@ -300,38 +335,42 @@ fn accepted_by_others(real: &Real, made: &BTreeMap<String, Case>, folder: &Path)
     );
 }
 
-/// How many faults each program finds, and what it says. None where a signal ended it: ntfssecaudit takes what is
-/// behind the last entry of $SDS for one more, and where the slack is full it goes by that length.
+/// From the exit code, and from what a program says, how many faults it finds.
+type Count<'a> = &'a dyn Fn(Option<i32>, &str) -> Option<usize>;
+
+/// How many faults each program finds, and what it says. None where it cannot judge: before Windows has made $Secure, at the
+/// first use of a volume, and where a signal ended ntfssecaudit, which takes what is behind the last entry of $SDS for one
+/// more and, where the slack is full, goes by that length.
 fn faults(volume: &Path) -> BTreeMap<&'static str, (Option<usize>, String)> {
     let mut all = BTreeMap::new();
-    let mut ask = |tool: &'static str, arguments: &[&str], count: &dyn Fn(&str) -> usize| {
+    let mut ask = |tool: &'static str, arguments: &[&str], count: Count| {
         let mut command = support::program(tool);
         let output = command.args(arguments).arg(volume).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&said).into_owned();
-        let count = output.status.code().map(|code| match tool {
-            "ntfssecaudit" => count(&text),
-            _ => count(&text).max(usize::from(code != 0)),
-        });
-        assert!(count.is_some() || tool == "ntfssecaudit", "{tool}: {text}");
-        all.insert(tool, (count, text));
+        all.insert(tool, (count(output.status.code(), &text), text));
     };
-    ask("ntfs-3g.probe", &["--readwrite"], &|_| 0);
-    ask("ntfsfix", &["-n"], &|_| 0);
-    ask("ntfsresize", &["--info", "--force"], &|text| {
-        usize::from(text.contains("ERROR") || !text.contains("You might resize at"))
+    let by_code: Count = &|code, _| Some(usize::try_from(code.unwrap()).unwrap());
+    ask("ntfs-3g.probe", &["--readwrite"], by_code);
+    ask("ntfsfix", &["-n"], by_code);
+    ask("ntfsresize", &["--info", "--force"], &|code, text| {
+        let good = !text.contains("ERROR") && text.contains("You might resize at");
+        Some(usize::from(code != Some(0) || !good))
     });
-    ask("ntfssecaudit", &["-a"], &|text| {
+    ask("ntfssecaudit", &["-a"], &|code, text| {
+        if code.is_none() || text.contains("There is no $SDS-1 in this volume") {
+            return None;
+        }
         // The same false alarm, where it only stops there: once in each half.
         let behind = text.matches("** Security attribute is too long").count();
         let lines = text.lines().filter(|line| line.contains(" errors in $"));
-        let counts = lines.map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
-        let counts: Vec<usize> = counts.collect();
+        let counts = lines.map(|line| line.split(' ').next().unwrap().parse::<usize>());
+        let counts: Vec<usize> = counts.map(|count| count.unwrap()).collect();
         assert!(counts.len() == 4 && behind <= 2, "{text}");
-        counts.iter().sum::<usize>() - behind
+        Some(counts.iter().sum::<usize>() - behind)
     });
-    ask("fls", &["-r", "-p"], &|text| {
-        usize::from(!text.contains("$MFT"))
+    ask("fls", &["-r", "-p"], &|code, text| {
+        Some(usize::from(code != Some(0) || !text.contains("$MFT")))
     });
     all
 }
@@ -356,13 +395,10 @@ fn assert_golden(made: &BTreeMap<String, Case>, rows: &[(&str, [u64; 7])]) {
 
 #[test]
 fn small_clusters() {
-    let real = Real {
-        name: "w10-1kcluster-log2-dirty.raw.xz",
-        sector: 0,
-        pairs: 150,
-        golden: &["287EA8:289208", "287EA8:2891DF"],
+    let Some(real) = Real::new("w10-1kcluster-log2-dirty.raw.xz", 0) else {
+        return;
     };
-    let Some(made) = check(&real) else { return };
+    let made = check(&real, 150, &["287EA8:289208", "287EA8:2891DF"]);
     assert_golden(
         &made,
         &[
@@ -377,13 +413,10 @@ fn small_clusters() {
 
 #[test]
 fn cloud_files() {
-    let real = Real {
-        name: "w10-cloud-reparse-log2-dirty.raw.xz",
-        sector: 0,
-        pairs: 150,
-        golden: &["4056C8:405AD5", "4056C8:405ABC"],
+    let Some(real) = Real::new("w10-cloud-reparse-log2-dirty.raw.xz", 0) else {
+        return;
     };
-    let Some(made) = check(&real) else { return };
+    let made = check(&real, 120, &["4056C8:405AD5", "4056C8:405ABC"]);
     assert_golden(
         &made,
         &[
@@ -398,39 +431,44 @@ fn cloud_files() {
 
 #[test]
 fn volumes_that_were_closed() {
-    for (name, sector, pairs) in [
-        ("w10-lastaccess.raw.xz", 128, 80),
-        ("w10-2mcluster.raw.xz", 128, 60),
-        ("w-2kcluster-index.raw.xz", 128, 120),
+    for (name, pairs) in [
+        ("w10-lastaccess.raw.xz", 80),
+        ("w10-2mcluster.raw.xz", 60),
+        ("w-2kcluster-index.raw.xz", 100),
     ] {
-        let real = Real {
-            name,
-            sector,
-            pairs,
-            golden: &[],
-        };
-        if check(&real).is_none() {
+        let Some(real) = Real::new(name, 128) else {
             return;
-        }
+        };
+        check(&real, pairs, &[]);
     }
 }
 
 #[test]
 fn slack_that_is_full() {
-    check(&Real {
-        name: "w10-ptrn.raw.xz",
-        sector: 128,
-        pairs: 80,
-        golden: &[],
-    });
+    if let Some(real) = Real::new("w10-ptrn.raw.xz", 128) {
+        check(&real, 60, &[]);
+    }
 }
 
 #[test]
 fn a_journal_of_64_mib() {
-    check(&Real {
-        name: "w10-20h1-64g-vss.tgz",
-        sector: 2048,
-        pairs: 60,
-        golden: &[],
-    });
+    if let Some(real) = Real::new("w10-20h1-64g-vss.tgz", 2048) {
+        check(&real, 60, &[]);
+    }
+}
+
+/// Volumes that were used for a moment: their whole session, from its first record, and a transaction that Windows itself
+/// took back.
+#[test]
+fn virtual_disks() {
+    for (name, format) in [
+        ("w10-18363-dynamic.vhd.xz", "vpc"),
+        ("w10-ntfs-dynamic.vhdx.xz", "vhdx"),
+        ("w10-ntfs-fixed.vhdx.xz", "vhdx"),
+    ] {
+        let folder = tempfile::tempdir_in(scratch()).unwrap();
+        let real = Real::of_virtual_disk(name, format, folder.path());
+        let Some(real) = real else { return };
+        check(&real, 100, &[]);
+    }
 }
