@@ -593,7 +593,7 @@ fn an_open_transaction_is_named() {
     for line in [
         "  journal ($LogFile): pending, version 2.0, its end at LSN 0x2891df, 1 transaction, 11 pages; 36 records to \
          do again, 1 to take back\n",
-        "    waiting: UpdateFileNameAllocation, 9 to do again, 1 to take back\n",
+        "    waiting: UpdateFileNameAllocation, 8 to do again, 1 to take back\n",
         &format!(
             "    open transaction {:#x}: to be taken back, from LSN 0x2891df\n",
             open.id
