@@ -15,7 +15,7 @@ from ntfs_structures import (ALLOCATION, CHANGING, DATA, END, ON_BITS, ON_BLOCKS
 HEADER, FIRST_DATA = 0x30, 0x40
 NOOP, COMPENSATION, INITIALIZE, DEALLOCATE = 0x00, 0x01, 0x02, 0x03
 DELETE_DIRTY, HOT_FIX, END_TOP_LEVEL, PREPARE, COMMIT, FORGET, OPEN = 0x0A, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C
-OPEN_DUMP, NAMES_DUMP, DIRTY_DUMP, TRANSACTION_DUMP = 0x1D, 0x1E, 0x1F, 0x20
+OPEN_DUMP, DIRTY_DUMP, TRANSACTION_DUMP = 0x1D, 0x1F, 0x20
 
 
 @dataclass
@@ -92,9 +92,9 @@ class Log:
                 return place + at - start
         raise Impossible(f"the journal has no byte {at:#x}")
 
-    def read(self, at, length):
-        step = min(self.volume.cluster, PAGE)
-        return b"".join(self.volume.image.read(self.place(one), step) for one in range(at, at + length, step))
+    def read(self, at, length, image=None):
+        step, image = min(self.volume.cluster, PAGE), image or self.volume.image
+        return b"".join(image.read(self.place(one), step) for one in range(at, at + length, step))
 
     def write(self, image, at, data):
         step = min(self.volume.cluster, PAGE)
@@ -214,6 +214,18 @@ class Log:
 
     def open_table(self, data):
         return ((number, self.open_entry(entry)) for number, entry in self.table(data))
+
+    def edit(self, image, record, at, form, value):
+        """Changes a field of a record, wherever a page with it is; `at` counts from the record's header."""
+        place, edited = self.offset(record.lsn), 0
+        need(place % PAGE + at < PAGE, f"record {record.lsn:#x} lies on two pages")
+        for one in [place // PAGE * PAGE, *self.copies]:
+            page = unprotect(self.read(one, PAGE, image), b"RCRD")
+            if page and u64(page, place % PAGE) == record.lsn and u32(page, place % PAGE + 0x18) == len(record.data):
+                put(page, place % PAGE + at, form, value)
+                self.write(image, one, protect(page))
+                edited += 1
+        need(edited, f"no page holds record {record.lsn:#x}")
 
     def checkpoints(self):
         """The checkpoints from which a replay could begin. The first one of a session is empty."""

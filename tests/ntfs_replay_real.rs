@@ -4,7 +4,8 @@
 //!
 //! A crash is a pair of a checkpoint and a cut. Of all pairs a fair sample is taken: every so many-th of each volume,
 //! cuts inside of transactions included, in the versions that the journal can have had, and with pages that were
-//! written early or late. Besides, the whole session is replayed again from every checkpoint on the volume as it is.
+//! written early or late. Some journals are changed so that two transactions are not over. Besides, the whole session is
+//! replayed again from every checkpoint on the volume as it is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -193,7 +194,15 @@ fn check(real: &Real, pairs: usize, golden: &[&str]) -> BTreeMap<String, Case> {
     let folder = support::temporary();
     let limit = pairs.to_string();
     let cases_folder = folder.path().to_str().unwrap();
-    let mut arguments = vec!["cases", cases_folder, "--limit", &limit, "--again"];
+    let mut arguments = vec![
+        "cases",
+        cases_folder,
+        "--limit",
+        &limit,
+        "--again",
+        "--open",
+        "20",
+    ];
     arguments.extend(golden.iter().flat_map(|pair| ["--pair", pair]));
     real.generator(&arguments);
     let cases: Vec<Case> =
