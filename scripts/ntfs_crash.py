@@ -66,7 +66,7 @@ class RollBack:
         return back
 
     def compensated(self, record):
-        """The record of its transaction that a compensation took back: the next one to take back is the same for both."""
+        """The record that a compensation took back: the next one to take back is the same for both."""
         before = [one for one in self.log.records[: bisect.bisect_left(self.log.lsns, record.lsn)]
                   if one.kind == 1 and one.undo_op == record.redo_op and one.undo_next == record.undo_next
                   and (one.target, one.vcn, one.lcns) == (record.target, record.vcn, record.lcns)]
@@ -214,12 +214,12 @@ def append(log, page, at, record, previous, transaction=0x40):
     start = 0x20 + 8 * max(1, len(lcns))
     padded = data + bytes(-len(data) % 8)
     client = bytearray(start) + padded + undo_data + bytes(-len(undo_data) % 8)
-    struct.pack_into("<12H", client, 0, redo, undo, start, len(data), start + len(padded), len(undo_data), slot, len(lcns),
-                     0, offset, cluster_offset, 8 if lcns else 0)
+    struct.pack_into("<12H", client, 0, redo, undo, start, len(data), start + len(padded), len(undo_data), slot,
+                     len(lcns), 0, offset, cluster_offset, 8 if lcns else 0)
     struct.pack_into(f"<Q{len(lcns)}Q", client, 0x18, vcn, *lcns)
     position = u16(page, 0x18)
     need(position + HEADER + len(client) <= PAGE, "the last page of the journal has no room")
-    lsn = at + position >> 3 | log.sequence(log.current) << log.shift
+    lsn = log.lsn_at(at + position)
     sequence = u32(log.pages[log.page_of(log.current)], log.offset(log.current) % PAGE + 0x1C)
     struct.pack_into("<QQQIIIIQ", page, position, lsn, previous, previous, len(client), sequence, 1, transaction, 0)
     page[position + HEADER : position + HEADER + len(client)] = client
@@ -248,6 +248,7 @@ def cut(log, image, case, more=()):
             log.write(image, slot, gone)
     if following and log.page_of(following.lsn) == at and following.end > at + PAGE:
         # A record that goes on behind the page was cut off: the page was full, and so is in its place.
+        need(not more, "the last page of the journal is full")
         need(u64(page, 0x20) == end.lsn, "the page says that another record ended last")
         log.write(image, at, protect(page))
         return
@@ -295,7 +296,7 @@ def expectation(log, after, end):
 
 
 def choose(log, limit):
-    """A fair sample of all pairs of a checkpoint and a cut: every so many-th, the cuts inside of transactions included."""
+    """A fair sample of all pairs of a checkpoint and a cut: every so many-th, also of cuts inside of transactions."""
     cuts = [record for record in log.records if record.kind == 1 and (record.redo_op == FORGET or record.changes())]
     pairs = []
     for checkpoint in log.checkpoints():
@@ -304,7 +305,7 @@ def choose(log, limit):
 
 
 def make_cases(log, limit, wanted, again, withheld=None):
-    """(case, crash, expectation) of a sample of pairs, and (case, None, why) of those that the roll-back cannot make."""
+    """(case, crash, expectation) of a sample of pairs; (case, None, why) where the roll-back cannot make it."""
     pairs = choose(log, limit)
     pairs += [(log.by_lsn[c], log.by_lsn[e]) for c, e in wanted]
     # A session that begins behind the copies of version 2.0 was written in that version.
@@ -350,9 +351,9 @@ def side_by_side(log, limit):
             begun = []
 
     def structures(records):
-        targets = [Target(log.volume, log.volume.image, one, one.undo_op if one.changes(undo=True) else one.redo_op, one.lcns)
-                   for one in records if one.changes() or one.changes(undo=True)]
-        return {target.place // PAGE for target in targets}
+        changes = [(one, one.undo_op if one.changes(undo=True) else one.redo_op) for one in records
+                   if one.changes() or one.changes(undo=True)]
+        return {Target(log.volume, log.volume.image, one, op, one.lcns).place // PAGE for one, op in changes}
 
     # A checkpoint in or between them would have to know of them.
     pairs = [(first, second) for first, second in zip(transactions, transactions[1:])

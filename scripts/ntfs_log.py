@@ -102,7 +102,7 @@ class Comparison:
             old, new = unprotect(old, magic), unprotect(new, magic)
             what = f"{kind} at {pieces[0][0]:#x}"
             if old is None or new is None:
-                words.append(f"{what}: torn or empty in {'both' if old is new else 'what is expected' if old is None else 'what was found'}")
+                words.append(f"{what}: torn or empty, expected {old is not None}, found {new is not None}")
             elif kind == "block":
                 used = 0x18 + u32(old, 0x1C)
                 if self.differ(old, new, used):
@@ -256,14 +256,14 @@ def main():
     command("list", command_list).add_argument("--checkpoints", action="store_true")
     one = command("cases", command_cases, "folder")
     one.add_argument("--limit", type=int, default=100, help="how many pairs")
-    one.add_argument("--pair", action="append", default=[], metavar="CHECKPOINT:CUT", help="one pair more, in hexadecimal")
+    one.add_argument("--pair", action="append", default=[], metavar="CHECKPOINT:CUT", help="one pair more")
     one.add_argument("--again", action="store_true", help="the whole volume too, replayed again from every checkpoint")
     one.add_argument("--open", type=int, default=0, help="how many in which two transactions are not over")
     command("compare", command_compare, "folder")
     one = command("crash", command_crash, "crash", "expected")
     one.add_argument("--checkpoint", type=number, required=True)
     one.add_argument("--cut", type=number, required=True)
-    one.add_argument("--withhold", metavar="NAME", help="a name of the root folder that was logged last, and not written")
+    one.add_argument("--withhold", metavar="NAME", help="a name of the root folder, logged last and not written")
     one = command("unknown-operation", command_unknown_operation)
     one.add_argument("--record", type=number, required=True, help="its LSN")
     one.add_argument("--operation", type=number, default=0x26)

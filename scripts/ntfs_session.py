@@ -104,6 +104,10 @@ class Log:
     def offset(self, lsn):
         return (lsn & ((1 << self.shift) - 1)) * 8
 
+    def lsn_at(self, at):
+        """The LSN of a record that begins there, in this session."""
+        return at >> 3 | self.sequence(self.current) << self.shift
+
     def sequence(self, lsn):
         return lsn >> self.shift
 
@@ -153,7 +157,7 @@ class Log:
     def walk(self):
         """The records from the first that begins a page of the session to the end."""
         for start in sorted(self.pages):
-            if u64(self.pages[start], FIRST_DATA) == start + FIRST_DATA >> 3 | self.sequence(self.current) << self.shift:
+            if u64(self.pages[start], FIRST_DATA) == self.lsn_at(start + FIRST_DATA):
                 break
         else:
             raise Impossible("no page of the session begins with a record")
@@ -174,7 +178,7 @@ class Log:
         need(page is not None and at % PAGE + HEADER <= PAGE, f"no record at {at:#x}")
         lsn, previous, undo_next, length, _, kind, transaction, flags = struct.unpack_from(
             "<QQQIIIIH", page, at % PAGE)
-        need(lsn == at >> 3 | self.sequence(self.current) << self.shift, f"another record at {at:#x}: {lsn:#x}")
+        need(lsn == self.lsn_at(at), f"another record at {at:#x}: {lsn:#x}")
         data, position = bytearray(), at + HEADER
         while len(data) < length:
             if position % PAGE == 0:
@@ -286,7 +290,8 @@ def analyse(log, checkpoint, end):
     """The first pass."""
     found, per_page = read_checkpoint(log, checkpoint), log.volume.per_page
     first = bisect.bisect_right(log.lsns, found.start)
-    lsns = log.lsns[first : first + 1] + [one[0] for one in found.dirty.values()] + [one[1] for one in found.active.values()]
+    lsns = [one[0] for one in found.dirty.values()] + [one[1] for one in found.active.values()]
+    lsns += log.lsns[first : first + 1]
     found.redo = min(lsn for lsn in lsns if lsn)
     for record in log.records[first : bisect.bisect_right(log.lsns, end)]:
         found.records += 1

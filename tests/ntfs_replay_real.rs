@@ -407,7 +407,7 @@ fn small_clusters() {
     let Some(real) = Real::new("w10-1kcluster-log2-dirty.raw.xz", 0) else {
         return;
     };
-    let made = check(&real, 150, &["287EA8:289208", "287EA8:2891DF"]);
+    let made = check(&real, 110, &["287EA8:289208", "287EA8:2891DF"]);
     assert_golden(
         &made,
         &[
@@ -425,7 +425,7 @@ fn cloud_files() {
     let Some(real) = Real::new("w10-cloud-reparse-log2-dirty.raw.xz", 0) else {
         return;
     };
-    let made = check(&real, 120, &["4056C8:405AD5", "4056C8:405ABC"]);
+    let made = check(&real, 100, &["4056C8:405AD5", "4056C8:405ABC"]);
     assert_golden(
         &made,
         &[
@@ -441,9 +441,9 @@ fn cloud_files() {
 #[test]
 fn volumes_that_were_closed() {
     for (name, pairs) in [
-        ("w10-lastaccess.raw.xz", 80),
-        ("w10-2mcluster.raw.xz", 60),
-        ("w-2kcluster-index.raw.xz", 100),
+        ("w10-lastaccess.raw.xz", 60),
+        ("w10-2mcluster.raw.xz", 50),
+        ("w-2kcluster-index.raw.xz", 80),
     ] {
         let Some(real) = Real::new(name, 128) else {
             return;
@@ -455,14 +455,14 @@ fn volumes_that_were_closed() {
 #[test]
 fn slack_that_is_full() {
     if let Some(real) = Real::new("w10-ptrn.raw.xz", 128) {
-        check(&real, 60, &[]);
+        check(&real, 50, &[]);
     }
 }
 
 #[test]
 fn a_journal_of_64_mib() {
     if let Some(real) = Real::new("w10-20h1-64g-vss.tgz", 2048) {
-        check(&real, 60, &[]);
+        check(&real, 40, &[]);
     }
 }
 
@@ -478,6 +478,6 @@ fn virtual_disks() {
         let folder = tempfile::tempdir_in(scratch()).unwrap();
         let real = Real::of_virtual_disk(name, format, folder.path());
         let Some(real) = real else { return };
-        check(&real, 100, &[]);
+        check(&real, 70, &[]);
     }
 }
