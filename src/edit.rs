@@ -204,6 +204,27 @@ pub enum Edit {
         /// The new name.
         name: String,
     },
+    /// Give a file the content of another file of the same volume, or make it. What is copied is told by its length
+    /// and hash: content is never part of an edit.
+    CopyFile {
+        /// The file that is read. Path from the volume's root, parts separated by `/`.
+        from: String,
+        /// The file that gets its content; made, with the permissions of `from`, where there is none.
+        to: String,
+        /// The length of what is copied, in bytes.
+        length: u64,
+        /// The SHA-256 of what is copied, in hexadecimal digits.
+        sha256: String,
+        /// The new name, in the same folder, under which what `to` held is kept. Without one it is in the journal
+        /// only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<String>,
+    },
+    /// Delete a file.
+    DeleteFile {
+        /// Path from the volume's root, parts separated by `/`.
+        path: String,
+    },
     /// Change a boot configuration (BCD) store.
     Boot(BootEdit),
 }
@@ -392,7 +413,26 @@ impl Edit {
             | Edit::SetValue { hive, key, .. }
             | Edit::DeleteValue { hive, key, .. }
             | Edit::SetKeySecurity { hive, key, .. } => Some((*hive, key)),
-            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => None,
+            Edit::SetSecurity { .. }
+            | Edit::Rename { .. }
+            | Edit::CopyFile { .. }
+            | Edit::DeleteFile { .. }
+            | Edit::Boot(_) => None,
+        }
+    }
+
+    /// The file on the volume of Windows that it changes as a whole: content, name, or that it is there.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Edit::Rename { path, .. } | Edit::DeleteFile { path } => Some(path),
+            Edit::CopyFile { to, .. } => Some(to),
+            Edit::CreateKey { .. }
+            | Edit::DeleteKey { .. }
+            | Edit::SetValue { .. }
+            | Edit::DeleteValue { .. }
+            | Edit::SetKeySecurity { .. }
+            | Edit::SetSecurity { .. }
+            | Edit::Boot(_) => None,
         }
     }
 
@@ -423,7 +463,8 @@ impl Edit {
                 let name = if name.is_empty() { "(Default)" } else { name };
                 format!(r"{}\{name}", hive.full_path(key))
             }
-            Edit::Rename { path, .. } => windows_path(path),
+            Edit::Rename { path, .. } | Edit::DeleteFile { path } => windows_path(path),
+            Edit::CopyFile { to, .. } => windows_path(to),
             Edit::Boot(edit) => format!("{}: {}", edit.store, edit.what()),
             Edit::SetSecurity { groups } => {
                 let mut paths = groups.iter().flat_map(|group| &group.paths);

@@ -10,21 +10,23 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::edit::{Edit, HiveName, StorePlace};
+use crate::edit::{Edit, HiveName, StorePlace, windows_path};
 use crate::error::{Error, Result, ResultExt};
 use crate::hive::Key;
 use crate::volume::Volume;
 use crate::windows::{HiveFile, Installation, Registry, value};
 
 mod boot;
+mod file_content;
 mod files;
 mod key_security;
 mod revert;
 mod value_text;
 
 pub(crate) use boot::key;
+pub use file_content::copy_file;
+pub(crate) use file_content::sha256;
 pub(crate) use files::{renamed, shown};
 pub use revert::{Reverted, revert};
 pub(crate) use value_text::value_text;
@@ -238,15 +240,10 @@ fn fingerprints(installation: &Installation, steps: &[Step]) -> Result<Vec<Finge
     for touched in touched(installation, steps)? {
         for path in touched.file.all_paths() {
             let content = touched.volume.read(&path, u64::MAX)?;
-            let mut sha256 = String::new();
-            for byte in Sha256::digest(&content) {
-                use std::fmt::Write;
-                let _ = write!(sha256, "{byte:02x}");
-            }
             fingerprints.push(Fingerprint {
                 partition: touched.partition.filter(|_| touched.is_store),
                 path,
-                sha256,
+                sha256: sha256(&content),
             });
         }
     }
@@ -295,6 +292,12 @@ pub fn apply(
             Edit::Rename { path, name } => {
                 files::rename(installation.volume.as_ref(), path, name, reason, now)?
             }
+            Edit::CopyFile { .. } => {
+                file_content::copy(installation.volume.as_ref(), edit, reason, now)?
+            }
+            Edit::DeleteFile { path } => {
+                file_content::delete(installation.volume.as_ref(), path, reason, now)?
+            }
             Edit::CreateKey { hive, .. }
             | Edit::DeleteKey { hive, .. }
             | Edit::SetValue { hive, .. }
@@ -306,7 +309,45 @@ pub fn apply(
         };
         steps.extend(step);
     }
+    check_apart(installation, &steps)?;
     Ok(steps)
+}
+
+/// Refuses to edit a hive and to replace, delete or rename its files in one operation: the edits are made on what is
+/// in memory, which is no longer what lies under that name.
+fn check_apart(installation: &Installation, steps: &[Step]) -> Result<()> {
+    if !steps.iter().any(|step| step.edit.file().is_some()) {
+        return Ok(());
+    }
+    for touched in touched(installation, steps)? {
+        if touched.partition != installation.partition {
+            continue;
+        }
+        for path in touched.file.all_paths() {
+            let changed = steps.iter().filter_map(|step| step.edit.file());
+            // A folder that is renamed takes its files along.
+            let mut above = changed.filter(|changed| lies_in(&path, changed));
+            if above.next().is_some() {
+                return Err(Error::refused(
+                    format!(
+                        "{} would be edited and be replaced or renamed in one operation",
+                        windows_path(&path)
+                    ),
+                    "do one after the other: first what replaces or renames it, then the rest in a run of its own",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path is another one, or that of something below it, without regard to case.
+fn lies_in(path: &str, folder: &str) -> bool {
+    let parts = |path: &str| -> Vec<String> {
+        let parts = path.split(['/', '\\']).filter(|part| !part.is_empty());
+        parts.map(str::to_lowercase).collect()
+    };
+    parts(path).starts_with(&parts(folder))
 }
 
 fn apply_to_registry(
@@ -437,7 +478,11 @@ fn apply_to_registry(
             descriptor,
         } => key_security::apply(hive, edit, (*hive_name, key, descriptor), reason, now),
         // Files and stores are not the registry's.
-        Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => Ok(None),
+        Edit::SetSecurity { .. }
+        | Edit::Rename { .. }
+        | Edit::CopyFile { .. }
+        | Edit::DeleteFile { .. }
+        | Edit::Boot(_) => Ok(None),
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Reading back what edits made of files: their security descriptors and names.
+//! Reading back what edits made of files: their security descriptors, names and contents.
 //!
 //! Later edits overrule earlier ones, and a renamed folder takes along what is in it. So the edits are played
 //! through on what is expected first, and the outcome is read.
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::edit::{Edit, windows_path};
 use crate::error::Result;
-use crate::plan::{Step, renamed};
+use crate::plan::{Step, renamed, sha256};
 use crate::volume::Volume;
 
 use super::failed;
@@ -24,11 +24,13 @@ struct Expected<'s> {
     descriptors: BTreeMap<String, (String, &'s [u8])>,
     /// By path: whether something is there under this name.
     names: BTreeMap<String, Option<String>>,
+    /// By path: length and SHA-256 of the content that it was given last.
+    contents: BTreeMap<String, (u64, &'s str)>,
 }
 
 impl<'s> Expected<'s> {
-    fn play(&mut self, edit: &'s Edit) {
-        match edit {
+    fn play(&mut self, step: &'s Step) {
+        match &step.edit {
             Edit::SetSecurity { groups } => {
                 for group in groups {
                     for path in &group.paths {
@@ -53,8 +55,43 @@ impl<'s> Expected<'s> {
                         self.descriptors.insert(folded(&spelt), (spelt, descriptor));
                     }
                 }
+                let moved: Vec<String> = self
+                    .contents
+                    .keys()
+                    .filter(|key| **key == from || key.starts_with(&below))
+                    .cloned()
+                    .collect();
+                for key in moved {
+                    if let Some(content) = self.contents.remove(&key) {
+                        let rest = key.get(from.len()..).unwrap_or_default();
+                        self.contents
+                            .insert(format!("{}{rest}", folded(&to)), content);
+                    }
+                }
                 self.names.insert(from, None);
                 self.names.insert(folded(&to), Some(name.clone()));
+            }
+            Edit::CopyFile {
+                to, length, sha256, ..
+            } => {
+                self.names.remove(&folded(to));
+                self.contents.insert(folded(to), (*length, sha256));
+                // What the file held before is what the inverse would copy back.
+                if let Some(Edit::CopyFile {
+                    from,
+                    length,
+                    sha256,
+                    ..
+                }) = step.inverse.first()
+                {
+                    self.names.remove(&folded(from));
+                    self.contents.insert(folded(from), (*length, sha256));
+                }
+            }
+            Edit::DeleteFile { path } => {
+                self.descriptors.remove(&folded(path));
+                self.contents.remove(&folded(path));
+                self.names.insert(folded(path), None);
             }
             Edit::CreateKey { .. }
             | Edit::DeleteKey { .. }
@@ -74,13 +111,29 @@ fn folded(path: &str) -> String {
 pub(super) fn verify(volume: &dyn Volume, steps: &[Step]) -> Result<()> {
     let mut expected = Expected::default();
     for step in steps {
-        expected.play(&step.edit);
+        expected.play(step);
     }
     for (path, name) in &expected.names {
         let found = volume.entry(path)?.map(|entry| entry.name);
         if found != *name {
             let shown = |name: &Option<String>| name.clone().unwrap_or("nothing there".to_owned());
             return Err(failed(&windows_path(path), &shown(name), &shown(&found)));
+        }
+    }
+    for (path, (length, wanted)) in &expected.contents {
+        let shown = |length: u64, sha256: &str| format!("{length} bytes, SHA-256 {sha256}");
+        let wanted = shown(*length, wanted);
+        let content = volume.read(path, *length)?;
+        let found = shown(
+            u64::try_from(content.len()).unwrap_or(u64::MAX),
+            &sha256(&content),
+        );
+        if found != wanted {
+            return Err(failed(&windows_path(path), &wanted, &found));
+        }
+        if volume.second_reader_agrees(path, &content) == Some(false) {
+            let wanted = format!("{wanted}, to a second reader too");
+            return Err(failed(&windows_path(path), &wanted, "other content"));
         }
     }
     let paths: Vec<&str> = expected

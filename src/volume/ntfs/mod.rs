@@ -264,6 +264,10 @@ impl Volume for NtfsVolume {
             .context(|| format!("making the file {path}"))
     }
 
+    fn check_removable(&self, path: &str) -> Result<()> {
+        remove::check(&self.tree, path)
+    }
+
     fn remove(&self, path: &str, now: u64) -> Result<()> {
         self.begin_metadata()?;
         remove::remove(&self.tree, path, now).context(|| format!("removing {path}"))
