@@ -53,10 +53,12 @@ mod rdp_listener;
 mod rdp_port;
 mod rdp_sessions;
 mod registry_backup;
+mod registry_restore;
 mod rpc_host;
 mod services;
 mod temp_folder;
 mod tls;
+mod transaction_logs;
 mod twins;
 mod updates;
 mod user_rights;
@@ -191,6 +193,9 @@ pub const FIXES: &[&Fix] = &[
     &policy_block::FIX,
     &control_set::FIX,
     &registry_backup::FIX,
+    &registry_restore::FIX,
+    &transaction_logs::FIX,
+    &migration::FIX,
     &network_dhcp::FIX,
     &network_dns::FIX,
     &network_provider::FIX,

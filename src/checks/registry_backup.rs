@@ -3,12 +3,11 @@
 
 use crate::edit::{Edit, HiveName, windows_path};
 use crate::error::Result;
-use crate::volume::EntryKind;
 use crate::windows::{HiveFile, from_filetime};
 
 use super::{
     Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
-    unknown_value,
+    registry_restore, transaction_logs, unknown_value,
 };
 
 const MANAGER: &str = r"Control\Session Manager\Configuration Manager";
@@ -25,8 +24,8 @@ const USABLE: Problem = Problem {
     severity: Severity::Notice,
     stage: Stage::Start,
     trigger: "SYSTEM or SOFTWARE is missing or damaged, and RegBack holds sound copies of both.",
-    cause: "A damaged hive can be replaced by its copy: with the disk attached to another computer, give the files in System32\\config other names, then copy SYSTEM and SOFTWARE from RegBack, both of the same day. SAM and SECURITY only as a pair, and only when they are damaged too: passwords become those of that day, and a member of a domain may have to join again.",
-    fixes: &[],
+    cause: "A damaged hive can be replaced by its copy, which is done by name only: everything that changed after the day of the copy is lost. SAM and SECURITY are replaced as a pair, and only when one of them is damaged too: passwords become those of that day, and a member of a domain may have to join again.",
+    fixes: &[registry_restore::FIX.name],
 };
 
 const NONE: Problem = Problem {
@@ -87,7 +86,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
             expected: "a sound hive".to_owned(),
         })
         .collect();
-    evidence.extend(transaction_logs(facts, &config));
+    evidence.extend(transaction_log_state(facts));
     vec![problem.found(SOURCE, evidence)]
 }
 
@@ -128,25 +127,16 @@ fn copy(facts: &Facts<'_>, config: &str, name: HiveName) -> Copy {
 }
 
 /// The transaction logs of the registry, in one line: a start that ends with 0x800719e4 says that they are full.
-fn transaction_logs(facts: &Facts<'_>, config: &str) -> Option<Evidence> {
-    let folder = format!("{config}/TxR");
-    let entries = facts.installation.volume.list(&folder).ok()?;
-    let logs: Vec<_> = entries
-        .iter()
-        .filter(|entry| {
-            let name = entry.name.to_ascii_lowercase();
-            let is_log = name.ends_with(".blf") || name.ends_with(".regtrans-ms");
-            entry.kind == EntryKind::File && is_log
-        })
-        .collect();
+fn transaction_log_state(facts: &Facts<'_>) -> Option<Evidence> {
+    let logs = transaction_logs::logs(facts.installation).ok()?;
     let bytes = logs
         .iter()
         .fold(0_u64, |bytes, entry| bytes.saturating_add(entry.len));
     Some(Evidence {
         kind: EvidenceKind::File,
-        location: windows_path(&folder),
+        location: windows_path(&transaction_logs::folder(facts.installation)),
         found: format!("{} transaction logs of {bytes} bytes", logs.len()),
-        expected: "logs that are not full (Windows says 0x800719e4 when they are; it makes them anew when *.blf and *.regtrans-ms are gone)".to_owned(),
+        expected: "logs that are not full (Windows says 0x800719e4 when they are; --fix transaction-logs lets it make them anew)".to_owned(),
     })
 }
 
