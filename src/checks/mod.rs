@@ -229,6 +229,16 @@ pub const FIXES: &[&Fix] = &[
     &boot::RECOVERY_LOOP,
 ];
 
+/// The fixes that look at files only.
+const OF_FILES: [&Fix; 2] = [&registry_restore::FIX, &transaction_logs::FIX];
+
+impl Fix {
+    /// Whether it can be carried out where SYSTEM cannot be read, with [`Facts::of_files`].
+    pub fn is_of_files(&self) -> bool {
+        OF_FILES.iter().any(|fix| fix.name == self.name)
+    }
+}
+
 /// Runs every check. Findings of the same id become one with all their evidence; the worst come first, and of
 /// equally bad ones those that stop a connection earliest.
 pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
@@ -256,6 +266,12 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
     events::join(facts, &mut findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
     findings
+}
+
+/// What the files of the registry tell where SYSTEM cannot be read.
+pub fn diagnose_files(facts: &Facts<'_>) -> Vec<Finding> {
+    let checks = [&hive_state::CHECK, &registry_backup::CHECK];
+    checks.iter().flat_map(|check| (check.run)(facts)).collect()
 }
 
 /// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.
