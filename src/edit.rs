@@ -4,6 +4,8 @@
 //! Checks propose edits, `.reg` files are read into edits, plans list them and journals keep them. Nothing
 //! here does anything: [`crate::plan`] alone applies them.
 
+mod content;
+
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use uuid::Uuid;
 use crate::bcd::elements::shown_name;
 use crate::bcd::format::{braced, well_known};
 use crate::bcd::{ElementType, ObjectType};
+
+pub use content::sha256;
 
 /// A hive file of a Windows installation, named after its file in `System32\config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

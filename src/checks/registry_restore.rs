@@ -16,7 +16,6 @@ use jiff::{SignedDuration, Timestamp};
 use crate::edit::{Edit, HiveName, windows_path};
 use crate::error::{Error, Result};
 use crate::hive::log::State;
-use crate::plan::copy_file;
 use crate::windows::{HiveFile, Installation, from_filetime};
 
 use super::{Facts, Fix, Proposal, unknown_value};
@@ -36,7 +35,7 @@ pub(super) const FIX: Fix = Fix {
     edits,
 };
 
-/// How far apart two copies may have been written; ours. Windows makes them in one go, once in ten days.
+/// How far apart the files of two copies may have been written; ours. Windows makes them in one go, once in ten days.
 const SAME_DAY: SignedDuration = SignedDuration::from_hours(24);
 /// The endings of the logs beside a hive.
 const LOGS: [&str; 3] = [".LOG", ".LOG1", ".LOG2"];
@@ -155,7 +154,8 @@ fn usable(installation: &Installation, name: HiveName) -> Result<Copy> {
     if let Some(fault) = file.faults().iter().find(|fault| fault.fatal) {
         return Err(unusable(format!("it is damaged: {fault}")));
     }
-    let written = from_filetime(file.hive.base_block().last_written);
+    // Not the time in the hive: newer releases of Windows leave it at 0.
+    let written = volume.modified(&path)?.and_then(from_filetime);
     let content = volume.read(&path, LONGEST)?;
     Ok(Copy {
         path,
@@ -237,7 +237,7 @@ fn add(
             "move them away first",
         )
     })?;
-    proposal.edits.push(copy_file(
+    proposal.edits.push(Edit::copy_file(
         &copy.path,
         &place(name.file_name()),
         &copy.content,

@@ -9,9 +9,7 @@
 //! Contents are told by length and SHA-256, in the edits as in what a step says of before and after: so a saved plan is
 //! refused when one of the files has changed, and `--revert` sees what was written since.
 
-use sha2::{Digest, Sha256};
-
-use crate::edit::{Edit, windows_path};
+use crate::edit::{Edit, sha256, windows_path};
 use crate::error::{Error, Result};
 use crate::volume::{EntryKind, Volume};
 
@@ -23,28 +21,6 @@ use super::revert::Verdict;
 const LONGEST: u64 = 1 << 30;
 
 const NO_FILE: &str = "no file";
-
-/// The SHA-256 of a content, in hexadecimal digits.
-pub(crate) fn sha256(content: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    for byte in Sha256::digest(content) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-/// The edit that copies `content`, which is what `from` holds.
-pub fn copy_file(from: &str, to: &str, content: &[u8], keep: Option<String>) -> Edit {
-    Edit::CopyFile {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        length: u64::try_from(content.len()).unwrap_or(u64::MAX),
-        sha256: sha256(content),
-        keep,
-    }
-}
 
 /// A content for a person.
 fn shown(length: u64, sha256: &str) -> String {
@@ -126,7 +102,7 @@ pub(super) fn copy(
                     let kept = renamed(to, name);
                     volume.create_file_like(&kept, old, to, now)?;
                     vec![
-                        copy_file(&kept, to, old, None),
+                        Edit::copy_file(&kept, to, old, None),
                         Edit::DeleteFile { path: kept },
                     ]
                 }

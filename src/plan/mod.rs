@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::edit::{Edit, HiveName, StorePlace, windows_path};
+use crate::edit::{Edit, HiveName, StorePlace, sha256, windows_path};
 use crate::error::{Error, Result, ResultExt};
 use crate::hive::Key;
 use crate::volume::Volume;
@@ -25,8 +25,6 @@ mod revert;
 mod value_text;
 
 pub(crate) use boot::key;
-pub use file_content::copy_file;
-pub(crate) use file_content::sha256;
 pub(crate) use files::{renamed, shown};
 pub use revert::{Reverted, revert};
 pub(crate) use value_text::value_text;

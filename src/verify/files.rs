@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::edit::{Edit, windows_path};
+use crate::edit::{Edit, sha256, windows_path};
 use crate::error::Result;
-use crate::plan::{Step, renamed, sha256};
+use crate::plan::{Step, renamed};
 use crate::volume::Volume;
 
 use super::failed;
@@ -26,6 +26,8 @@ struct Expected<'s> {
     names: BTreeMap<String, Option<String>>,
     /// By path: length and SHA-256 of the content that it was given last.
     contents: BTreeMap<String, (u64, &'s str)>,
+    /// Files that were made, by path, and those whose permissions they got.
+    made: BTreeMap<String, String>,
 }
 
 impl<'s> Expected<'s> {
@@ -68,14 +70,22 @@ impl<'s> Expected<'s> {
                             .insert(format!("{}{rest}", folded(&to)), content);
                     }
                 }
+                self.forget_made(&from);
                 self.names.insert(from, None);
                 self.names.insert(folded(&to), Some(name.clone()));
             }
             Edit::CopyFile {
-                to, length, sha256, ..
+                from: source,
+                to,
+                length,
+                sha256,
+                ..
             } => {
                 self.names.remove(&folded(to));
                 self.contents.insert(folded(to), (*length, sha256));
+                if let Some(Edit::DeleteFile { .. }) = step.inverse.first() {
+                    self.made.insert(folded(to), folded(source));
+                }
                 // What the file held before is what the inverse would copy back.
                 if let Some(Edit::CopyFile {
                     from,
@@ -86,11 +96,13 @@ impl<'s> Expected<'s> {
                 {
                     self.names.remove(&folded(from));
                     self.contents.insert(folded(from), (*length, sha256));
+                    self.made.insert(folded(from), folded(to));
                 }
             }
             Edit::DeleteFile { path } => {
                 self.descriptors.remove(&folded(path));
                 self.contents.remove(&folded(path));
+                self.forget_made(&folded(path));
                 self.names.insert(folded(path), None);
             }
             Edit::CreateKey { .. }
@@ -101,10 +113,36 @@ impl<'s> Expected<'s> {
             | Edit::Boot(_) => {}
         }
     }
+
+    /// What is renamed or gone is compared with nothing.
+    fn forget_made(&mut self, path: &str) {
+        let below = format!("{path}/");
+        let same = |other: &str| other == path || other.starts_with(&below);
+        self.made.retain(|made, like| !same(made) && !same(like));
+    }
 }
 
 fn folded(path: &str) -> String {
     path.replace('\\', "/").to_lowercase()
+}
+
+/// Checks that a file that was made has the permissions of the one that it was to have them of.
+fn made_like(volume: &dyn Volume, path: &str, like: &str) -> Result<()> {
+    let read = match volume.security(&[like, path]) {
+        Ok(read) => read,
+        // A plain folder of the host has none.
+        Err(_) if volume.state().file_system == "folder" => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let [wanted, found] = read.as_slice() else {
+        return Err(failed(&windows_path(path), "permissions", "none"));
+    };
+    let same = wanted == found;
+    if !same || volume.second_reader_agrees_on_security(&[path], wanted) == Some(false) {
+        let shown = crate::plan::shown;
+        return Err(failed(&windows_path(path), &shown(wanted), &shown(found)));
+    }
+    Ok(())
 }
 
 /// Checks that the volume, opened anew, shows what the steps made of its files.
@@ -141,8 +179,11 @@ pub(super) fn verify(volume: &dyn Volume, steps: &[Step]) -> Result<()> {
         .values()
         .map(|(path, _)| path.as_str())
         .collect();
-    if paths.is_empty() {
+    if paths.is_empty() && expected.made.is_empty() {
         return Ok(());
+    }
+    for (path, like) in &expected.made {
+        made_like(volume, path, like)?;
     }
     let faults = volume.check_security()?;
     if let Some(first) = faults.first() {

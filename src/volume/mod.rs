@@ -100,6 +100,12 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         Err(not_offered("reading parts of files"))
     }
 
+    /// When the content of the file at `path` was last changed, as a FILETIME; `None` where the volume does not tell.
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// Whether the content of the file at `path` is `content`.
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
         let limit = u64::try_from(content.len()).unwrap_or(u64::MAX);

@@ -241,6 +241,28 @@ impl Volume for MountedFolder {
         file::read_ranges(&host, ranges).context(|| format!("reading {path}"))
     }
 
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        /// 1601 to 1970, in units of 100 ns.
+        const UNIX_EPOCH: i128 = 116_444_736_000_000_000;
+        let host = self.tree.expect_file(path)?.host;
+        let looking = Error::io(format!("looking at {path}"));
+        let Some(metadata) = walk::look(&host).map_err(looking)? else {
+            return Ok(None);
+        };
+        // A host that keeps no such time.
+        let Ok(moment) = metadata.modified() else {
+            return Ok(None);
+        };
+        let units = match moment.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => i128::try_from(since.as_nanos() / 100).ok(),
+            Err(before) => i128::try_from(before.duration().as_nanos() / 100)
+                .ok()
+                .map(|units| 0_i128.saturating_sub(units)),
+        };
+        let filetime = units.and_then(|units| UNIX_EPOCH.checked_add(units));
+        Ok(filetime.and_then(|filetime| u64::try_from(filetime).ok()))
+    }
+
     fn capacity(&self, path: &str) -> Result<u64> {
         self.tree.expect_file(path)?;
         Ok(u64::MAX)

@@ -168,6 +168,11 @@ impl Volume for NtfsVolume {
         read.context(|| format!("reading {path}"))
     }
 
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        let node = self.tree.expect(path)?;
+        Ok(times::modified(&node.record))
+    }
+
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
