@@ -223,6 +223,10 @@ pub enum Edit {
         /// only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<String>,
+        /// Endings of files beside `to`, such as `.LOG1`, that belong to what it held: they get the name of `keep` with
+        /// that ending.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        along: Vec<String>,
     },
     /// Delete a file.
     DeleteFile {

@@ -295,11 +295,18 @@ fn a_damaged_system_is_restored_from_its_copy_and_taken_back() {
             let dry = bench.json(&[&RESTORE, &["--dry-run"]], 0);
             assert_eq!(bench.bytes(), before, "{what}");
             let there = name != "missing";
-            let location = |file: &str| format!(r"\Windows\System32\config\{file}");
-            let mut expected = vec![("copy-file".to_owned(), location("SYSTEM"))];
-            expected.push(("rename".to_owned(), location("SYSTEM.LOG1")));
-            expected.push(("rename".to_owned(), location("SYSTEM.LOG2")));
+            let place = r"\Windows\System32\config\SYSTEM".to_owned();
+            let expected = [("copy-file".to_owned(), place)];
             assert_eq!(kinds_of_edits(&dry), expected, "{what}");
+            let after = dry["operation"]["edits"][0]["after"].as_str().unwrap();
+            assert!(
+                after.contains("SYSTEM.LOG1 becomes SYSTEM.coldfix-old.LOG1"),
+                "{after}"
+            );
+            assert_eq!(
+                after.contains("what it held is kept as SYSTEM.coldfix-old"),
+                there
+            );
             let notes = dry["notes"].to_string();
             assert!(
                 notes.contains("what was changed later is not in it"),

@@ -207,7 +207,6 @@ fn add(
         }
         there
     };
-    let hive_is_there = volume.entry(&place(name.file_name()))?.is_some();
     let mut kept = None;
     for number in 1..=MOST_KEPT {
         let number = match number {
@@ -237,17 +236,12 @@ fn add(
             "move them away first",
         )
     })?;
-    proposal.edits.push(Edit::copy_file(
+    proposal.edits.push(Edit::copy_file_and_keep(
         &copy.path,
         &place(name.file_name()),
         &copy.content,
-        hive_is_there.then(|| kept.clone()),
+        kept,
+        logs.into_iter().map(str::to_owned).collect(),
     ));
-    for log in logs {
-        proposal.edits.push(Edit::Rename {
-            path: place(&format!("{}{log}", name.file_name())),
-            name: format!("{kept}{log}"),
-        });
-    }
     Ok(())
 }

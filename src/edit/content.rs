@@ -17,14 +17,31 @@ pub fn sha256(content: &[u8]) -> String {
 }
 
 impl Edit {
-    /// Copies `content`, which is what `from` holds.
-    pub fn copy_file(from: &str, to: &str, content: &[u8], keep: Option<String>) -> Edit {
+    /// Copies `content`, which is what `from` holds, and keeps nothing of what is replaced.
+    pub fn copy_file(from: &str, to: &str, content: &[u8]) -> Edit {
         Edit::CopyFile {
             from: from.to_owned(),
             to: to.to_owned(),
             length: u64::try_from(content.len()).unwrap_or(u64::MAX),
             sha256: sha256(content),
-            keep,
+            keep: None,
+            along: Vec::new(),
         }
+    }
+
+    /// The same, and what is replaced gets another name: the file itself, and those beside it with these endings.
+    pub fn copy_file_and_keep(
+        from: &str,
+        to: &str,
+        content: &[u8],
+        name: String,
+        endings: Vec<String>,
+    ) -> Edit {
+        let mut edit = Edit::copy_file(from, to, content);
+        if let Edit::CopyFile { keep, along, .. } = &mut edit {
+            *keep = Some(name);
+            *along = endings;
+        }
+        edit
     }
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! copy   to is there   keep <- what it held, with its permissions     to <- the content
 //!        to is not     made, with the permissions of from
+//!        to + ending   renamed to keep + ending
 //! ```
 //!
 //! Contents are told by length and SHA-256, in the edits as in what a step says of before and after: so a saved plan is
@@ -66,10 +67,18 @@ pub(super) fn copy(
         length,
         sha256: wanted,
         keep,
+        along,
     } = edit
     else {
         return Ok(None);
     };
+    let odd = |ending: &&String| !ending.starts_with('.') || ending.contains(['/', '\\']);
+    if let Some(ending) = along.iter().find(odd) {
+        return Err(Error::refused(
+            format!("{ending:?} is no ending of a file's name"),
+            "make the plan again with --dry-run --plan-out",
+        ));
+    }
     let source = content(volume, from)?;
     let found = source.as_deref().map(shown_content);
     let after = shown(*length, wanted);
@@ -87,34 +96,46 @@ pub(super) fn copy(
     if target.as_ref() == Some(&source) {
         return Ok(None);
     }
-    let (before, inverse) = match &target {
+    let kept = keep.as_ref().map(|name| renamed(to, name));
+    let mut inverse = Vec::new();
+    let before = match &target {
         None => {
             volume.create_file_like(to, &source, from, now)?;
-            (
-                NO_FILE.to_owned(),
-                vec![Edit::DeleteFile { path: to.clone() }],
-            )
+            inverse.push(Edit::DeleteFile { path: to.clone() });
+            NO_FILE.to_owned()
         }
         Some(old) => {
-            let inverse = match keep {
-                None => Vec::new(),
-                Some(name) => {
-                    let kept = renamed(to, name);
-                    volume.create_file_like(&kept, old, to, now)?;
-                    vec![
-                        Edit::copy_file(&kept, to, old, None),
-                        Edit::DeleteFile { path: kept },
-                    ]
-                }
-            };
+            if let Some(kept) = &kept {
+                volume.create_file_like(kept, old, to, now)?;
+                inverse.push(Edit::copy_file(kept, to, old));
+                inverse.push(Edit::DeleteFile { path: kept.clone() });
+            }
             volume.replace(to, &source)?;
-            (shown_content(old), inverse)
+            shown_content(old)
         }
     };
-    let after = match keep.as_ref().filter(|_| target.is_some()) {
-        None => after,
-        Some(name) => format!("{after}; what it held is kept as {name}"),
-    };
+    if let (Some(kept), Some(keep)) = (&kept, keep) {
+        for ending in along {
+            let path = format!("{to}{ending}");
+            if let Some(entry) = volume.entry(&path)? {
+                volume.rename(&path, &format!("{keep}{ending}"), now)?;
+                inverse.push(Edit::Rename {
+                    path: format!("{kept}{ending}"),
+                    name: entry.name,
+                });
+            }
+        }
+    }
+    let mut after = after;
+    if let Some(name) = keep.as_ref().filter(|_| target.is_some()) {
+        after.push_str(&format!("; what it held is kept as {name}"));
+    }
+    for edit in &inverse {
+        if let Edit::Rename { path, name } = edit {
+            let now = path.rsplit('/').next().unwrap_or(path);
+            after.push_str(&format!("; {name} becomes {now}"));
+        }
+    }
     Ok(Some(Step {
         edit: edit.clone(),
         reason: reason.to_owned(),
@@ -170,6 +191,9 @@ pub(super) fn judge(volume: &dyn Volume, step: &Step) -> Option<Verdict> {
                     }) if found(from).ok().flatten() != Some(shown(*length, sha256)) => {
                         leave("the copy of what it held before is gone or has been changed")
                     }
+                    Some(_) if in_the_way(volume, &step.inverse) => leave(
+                        "files that belong to what it held before have been made anew, or are gone",
+                    ),
                     Some(_) => Some(Verdict::TakeBack),
                 };
             }
@@ -196,4 +220,13 @@ pub(super) fn judge(volume: &dyn Volume, step: &Step) -> Option<Verdict> {
         | Edit::Rename { .. }
         | Edit::Boot(_) => None,
     }
+}
+
+/// Whether a rename among these edits has nothing to rename, or leads to a name that is taken.
+fn in_the_way(volume: &dyn Volume, inverse: &[Edit]) -> bool {
+    let there = |path: &str| !matches!(volume.entry(path), Ok(None));
+    inverse.iter().any(|edit| match edit {
+        Edit::Rename { path, name } => !there(path) || there(&renamed(path, name)),
+        _ => false,
+    })
 }

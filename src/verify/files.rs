@@ -41,39 +41,7 @@ impl<'s> Expected<'s> {
                     }
                 }
             }
-            Edit::Rename { path, name } => {
-                let (from, to) = (folded(path), renamed(path, name));
-                let below = format!("{from}/");
-                let moved: Vec<String> = self
-                    .descriptors
-                    .keys()
-                    .filter(|key| **key == from || key.starts_with(&below))
-                    .cloned()
-                    .collect();
-                for key in moved {
-                    if let Some((spelt, descriptor)) = self.descriptors.remove(&key) {
-                        let rest = spelt.get(path.len()..).unwrap_or_default();
-                        let spelt = format!("{to}{rest}");
-                        self.descriptors.insert(folded(&spelt), (spelt, descriptor));
-                    }
-                }
-                let moved: Vec<String> = self
-                    .contents
-                    .keys()
-                    .filter(|key| **key == from || key.starts_with(&below))
-                    .cloned()
-                    .collect();
-                for key in moved {
-                    if let Some(content) = self.contents.remove(&key) {
-                        let rest = key.get(from.len()..).unwrap_or_default();
-                        self.contents
-                            .insert(format!("{}{rest}", folded(&to)), content);
-                    }
-                }
-                self.forget_made(&from);
-                self.names.insert(from, None);
-                self.names.insert(folded(&to), Some(name.clone()));
-            }
+            Edit::Rename { path, name } => self.play_rename(path, name),
             Edit::CopyFile {
                 from: source,
                 to,
@@ -83,6 +51,13 @@ impl<'s> Expected<'s> {
             } => {
                 self.names.remove(&folded(to));
                 self.contents.insert(folded(to), (*length, sha256));
+                // The inverse also tells what was renamed along with it.
+                for edit in &step.inverse {
+                    if let Edit::Rename { path, name } = edit {
+                        let now = path.rsplit('/').next().unwrap_or(path);
+                        self.play_rename(&renamed(path, name), now);
+                    }
+                }
                 if let Some(Edit::DeleteFile { .. }) = step.inverse.first() {
                     self.made.insert(folded(to), folded(source));
                 }
@@ -112,6 +87,40 @@ impl<'s> Expected<'s> {
             | Edit::SetKeySecurity { .. }
             | Edit::Boot(_) => {}
         }
+    }
+
+    fn play_rename(&mut self, path: &str, name: &str) {
+        let (from, to) = (folded(path), renamed(path, name));
+        let below = format!("{from}/");
+        let moved: Vec<String> = self
+            .descriptors
+            .keys()
+            .filter(|key| **key == from || key.starts_with(&below))
+            .cloned()
+            .collect();
+        for key in moved {
+            if let Some((spelt, descriptor)) = self.descriptors.remove(&key) {
+                let rest = spelt.get(path.len()..).unwrap_or_default();
+                let spelt = format!("{to}{rest}");
+                self.descriptors.insert(folded(&spelt), (spelt, descriptor));
+            }
+        }
+        let moved: Vec<String> = self
+            .contents
+            .keys()
+            .filter(|key| **key == from || key.starts_with(&below))
+            .cloned()
+            .collect();
+        for key in moved {
+            if let Some(content) = self.contents.remove(&key) {
+                let rest = key.get(from.len()..).unwrap_or_default();
+                self.contents
+                    .insert(format!("{}{rest}", folded(&to)), content);
+            }
+        }
+        self.forget_made(&from);
+        self.names.insert(from, None);
+        self.names.insert(folded(&to), Some(name.to_owned()));
     }
 
     /// What is renamed or gone is compared with nothing.
