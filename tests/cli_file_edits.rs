@@ -924,3 +924,98 @@ fn the_logs_of_the_old_hive_go_with_it() {
     let replayed = replay(&sound, [&kept[0], &kept[1]]).expect("the logs of this hive");
     assert_ne!(replayed, pristine);
 }
+
+/// What a power cut leaves of files that are made, renamed and removed, made by hand: the next run takes it back, goes
+/// on to the end, or refuses what no crash explains.
+#[test]
+fn a_run_that_was_cut_off_is_settled() {
+    let _alone = mounted_support::alone();
+    type Cut = fn(&Path);
+    let cuts: [(&str, Cut, &str); 8] = [
+        ("everything done", |_| {}, "new"),
+        (
+            "a name not given",
+            |config| {
+                let name = |name: &str| config.join(name);
+                fs::rename(name("SYSTEM.coldfix-old.LOG1"), name("SYSTEM.LOG1")).unwrap();
+            },
+            "old",
+        ),
+        (
+            "a file made in part",
+            |config| {
+                let part = config.join("SYSTEM.coldfix-old.coldfix-part");
+                fs::rename(config.join("SYSTEM.coldfix-old"), &part).unwrap();
+                fs::File::options()
+                    .write(true)
+                    .open(&part)
+                    .unwrap()
+                    .set_len(77)
+                    .unwrap();
+            },
+            "old",
+        ),
+        (
+            "a part whose first name was not removed",
+            |config| {
+                let part = config.join("SYSTEM.coldfix-old.coldfix-part");
+                fs::hard_link(config.join("SYSTEM.coldfix-old"), part).unwrap();
+            },
+            "old",
+        ),
+        (
+            "a file not made",
+            |config| fs::remove_file(config.join("SYSTEM.coldfix-old")).unwrap(),
+            "old",
+        ),
+        (
+            "a file not removed",
+            |config| fs::write(config.join("TxR/small.BLF"), b"resident").unwrap(),
+            "old",
+        ),
+        (
+            "another file in place of the removed one",
+            |config| fs::write(config.join("TxR/small.BLF"), b"somebody's").unwrap(),
+            "refused",
+        ),
+        (
+            "another file in place of the made one",
+            |config| fs::write(config.join("SYSTEM.coldfix-old"), b"somebody's").unwrap(),
+            "refused",
+        ),
+    ];
+    for kind in [Kind::Folder, Kind::Mounted] {
+        for (name, cut, outcome) in cuts {
+            let prepare = |root: &Path| {
+                transaction_logs(root);
+                keep_copies(root);
+                fs::write(root.join(CONFIG).join("SYSTEM"), b"short").unwrap();
+            };
+            let Some(mut bench) = Bench::new(kind, prepare) else {
+                return;
+            };
+            let what = format!("{kind:?}, {name}");
+            let old = bench.bytes();
+            let both = [&RESTORE[..], &LOGS[1..], &["--yes"]].concat();
+            let report = bench.json(&[&both], 0);
+            let new = bench.bytes();
+            let marker = format!("journal/{}.done", id(&report));
+            fs::remove_file(bench.state.path().join(marker)).unwrap();
+            cut(&bench.target.join(CONFIG));
+            let between = bench.bytes();
+            let output = bench.run(&["undo", "--yes"]);
+            let now = bench.bytes();
+            match outcome {
+                // The operation was settled as done, and then undone like any other.
+                "new" => assert!(now == old && output.status.success(), "{what}: {output:?}"),
+                "old" => assert_eq!(now, old, "{what}: {output:?}"),
+                _ => {
+                    assert_eq!(output.status.code(), Some(3), "{what}: {output:?}");
+                    assert_eq!(now, between, "{what}");
+                }
+            }
+            assert_ne!(new, old);
+            bench.judge();
+        }
+    }
+}
