@@ -26,21 +26,25 @@ const WITHOUT_THE_FOLDER: &str =
 /// By host path, what is to be made and what is to be removed.
 #[derive(Debug, Default)]
 pub(super) struct WholeFiles {
-    made: BTreeMap<PathBuf, FileCopy>,
+    made: BTreeMap<PathBuf, Arc<FileCopy>>,
     removed: BTreeMap<PathBuf, Arc<FileCopy>>,
 }
 
 impl WholeFiles {
     /// The file at `host`, when it is one that is to be made.
     pub(super) fn made(&self, host: &Path) -> Option<&FileCopy> {
-        self.made.get(host)
+        self.made.get(host).map(Arc::as_ref)
     }
 
     /// Gives a file that is to be made another content; false when it is none of those.
     pub(super) fn replace(&mut self, host: &Path, content: &[u8]) -> bool {
         match self.made.get_mut(host) {
             Some(made) => {
-                made.content = content.to_vec();
+                *made = Arc::new(FileCopy {
+                    content: content.to_vec(),
+                    descriptor: made.descriptor.clone(),
+                    mode: made.mode,
+                });
                 true
             }
             None => false,
@@ -60,7 +64,7 @@ impl WholeFiles {
     pub(super) fn operations(&self) -> Vec<HostOperation> {
         let made = self.made.iter().map(|(host, copy)| HostOperation::Make {
             file: host.clone(),
-            copy: Arc::new(copy.clone()),
+            copy: Arc::clone(copy),
         });
         let removed = self
             .removed
@@ -100,7 +104,7 @@ impl MountedFolder {
         file::check_mounted_for_writing(folder.as_path())?;
         let host = folder.join(name);
         self.check_not_moved(path, &host)?;
-        lock(&self.whole).made.insert(host.clone(), copy);
+        lock(&self.whole).made.insert(host.clone(), Arc::new(copy));
         self.tree.changes_mut().make(&host, content);
         Ok(())
     }
