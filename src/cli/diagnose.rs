@@ -346,7 +346,7 @@ fn failed(path: &Path, error: &Error) -> Report {
 
 /// Diagnoses one target.
 fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
-    let target = common.with_store(opening::look(path, None)?);
+    let target = common.with_store(opening::look(path, None, common.replays())?);
     let mut report = Report::new(&target);
     report.notes.extend(opening::interrupted_note(&target));
     let installation = target.installation(common.partition)?;

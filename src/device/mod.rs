@@ -6,6 +6,7 @@ pub mod attribute;
 mod block;
 pub(crate) mod bounds;
 mod change;
+pub(crate) mod deferred;
 pub mod fault;
 #[cfg(unix)]
 mod file;

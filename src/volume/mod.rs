@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-pub use journal::{ConcernedFile, JournalState, JournalVerdict, OpenTransaction, TransactionState};
+pub use journal::{
+    ConcernedFile, JournalState, JournalVerdict, OpenTransaction, Replay, ReplayVerdict,
+    TransactionState, WaitingOperation,
+};
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

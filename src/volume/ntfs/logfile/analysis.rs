@@ -7,7 +7,7 @@
 //! what is left: redo = records not older than their dirty page; undo = records of transactions without an end
 //! ```
 //!
-//! Nothing is changed here. A replay can go over the same records: [`Analysis::redo`] gives them in order with
+//! Nothing is changed here. The replay goes over the same records: [`Analysis::redo`] gives them in order with
 //! their page, [`Analysis::undo`] gives those to take back. All work is bounded by the log's length.
 //!
 //! Source: the Linux driver ntfs3 (fslog.c). Stricter: what does not fit refuses the whole log.
@@ -16,7 +16,7 @@ use super::operation;
 use super::pages::Chain;
 use super::record::{Action, Kind, LogRecord, walk};
 use super::tables::{
-    Checkpoint, DirtyPage, OpenAttribute, Tables, Transaction, clusters_per_page, damaged,
+    Checkpoint, DirtyPage, FREED, OpenAttribute, Tables, Transaction, clusters_per_page, damaged,
     open_attribute,
 };
 use crate::error::Result;
@@ -37,6 +37,13 @@ pub(in crate::volume::ntfs) struct Geometry {
     pub(in crate::volume::ntfs) record_size: u32,
     /// Clusters of the volume.
     pub(in crate::volume::ntfs) clusters: u64,
+}
+
+impl Geometry {
+    /// Clusters of the boot sector and its code, 8 KiB, which are never logged.
+    pub(super) fn boot_clusters(&self) -> u64 {
+        0x2000_u64.div_ceil(u64::from(self.cluster_size.max(1)))
+    }
 }
 
 /// The result of the analysis pass.
@@ -112,9 +119,7 @@ impl<'a> Analysis<'a> {
         let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
         let action = record.action()?;
         for code in [action.redo, action.undo] {
-            if !operation::is_known(code) {
-                return Err(bad("a known operation", format!("{code:#x}")));
-            }
+            check_known(record.lsn, code)?;
         }
         let id = record.transaction;
         if id
@@ -224,7 +229,7 @@ impl<'a> Analysis<'a> {
             let before = freed.partition_point(|(start, _)| *start <= *lcn);
             let range = before.checked_sub(1).and_then(|at| freed.get(at));
             if range.is_some_and(|(_, end)| *lcn < *end) {
-                *lcn = 0;
+                *lcn = FREED;
             }
         }
         Ok(())
@@ -239,19 +244,26 @@ impl<'a> Analysis<'a> {
         let slot = usize::try_from(slot).unwrap_or(usize::MAX);
         if let (Some(page), Some(lcn)) = (page, action.lcns.first())
             && let Some(place) = page.lcns.get_mut(slot)
-            && *place != 0
+            && ![0, FREED].contains(place)
         {
             *place = *lcn;
         }
     }
 
-    /// Where this cluster of an open attribute is, as the dirty pages have it; `None` where they have none.
-    pub(super) fn dirty_lcn(&self, target: u16, vcn: u64) -> Option<u64> {
+    /// What the dirty pages say of this cluster of an open attribute: the oldest record that its page may lack, and where
+    /// it is, as [`DirtyPage::lcns`] has it.
+    pub(super) fn dirty_cluster(&self, target: u16, vcn: u64) -> Option<(u64, u64)> {
         let clusters = clusters_per_page(self.geometry.cluster_size);
         let slot = vcn.checked_rem(clusters)?;
         let page = self.tables.pages.get(&(target, vcn.checked_sub(slot)?))?;
         let lcn = page.lcns.get(usize::try_from(slot).ok()?)?;
-        Some(*lcn).filter(|lcn| *lcn != 0)
+        Some((page.oldest, *lcn))
+    }
+
+    /// Where this cluster of an open attribute is, as the dirty pages have it; `None` where they have none.
+    pub(super) fn dirty_lcn(&self, target: u16, vcn: u64) -> Option<u64> {
+        let (_, lcn) = self.dirty_cluster(target, vcn)?;
+        Some(lcn).filter(|lcn| ![0, FREED].contains(lcn))
     }
 
     /// Gives each record that may have to be done again to `visit`, in order.
@@ -277,6 +289,7 @@ impl<'a> Analysis<'a> {
             if record.lsn < page.oldest || self.dirty_lcn(action.target, action.vcn).is_none() {
                 return Ok(());
             }
+            check_known(record.lsn, action.redo)?;
             visit(record, &action)
         })
     }
@@ -314,12 +327,24 @@ impl<'a> Analysis<'a> {
                 }
                 let action = record.action()?;
                 if operation::changes_clusters(action.undo) && !action.lcns.is_empty() {
+                    check_known(lsn, action.undo)?;
                     visit(*id, &record, &action)?;
                 }
                 lsn = record.undo_next;
             }
         }
         Ok(())
+    }
+}
+
+/// An error unless the format of the operation is known.
+fn check_known(lsn: u64, code: u16) -> Result<()> {
+    match operation::is_known(code) {
+        true => Ok(()),
+        false => {
+            let found = operation::describe(code);
+            Err(damaged("action", lsn, "a known operation", found))
+        }
     }
 }
 
