@@ -7,8 +7,8 @@ use crate::windows::{ControlSet, Reading, View, value};
 
 use super::cloud::{cloud, manufacturer};
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unknown_value,
 };
 
 /// A platform of virtual machines.
@@ -93,7 +93,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "On the platform they belong to, and where nothing tells the platform, they are left alone.",
     problems: &[&LEFT],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

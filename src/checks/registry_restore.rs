@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hive::log::State;
 use crate::windows::{HiveFile, Installation, from_filetime};
 
-use super::{Facts, Fix, Proposal, unknown_value};
+use super::{Facts, Fix, Proposal, hive_state, unknown_value};
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/troubleshoot/windows-client/installing-updates-features-roles/system-registry-no-backed-up-regback-folder",
@@ -30,7 +30,7 @@ pub(super) const FIX: Fix = Fix {
     name: "registry-restore",
     values: "",
     title: "Put the copies of the registry that Windows has kept in the place of damaged hives",
-    explanation: "Copies from System32\\config\\RegBack each hive that is missing, damaged, or not closed cleanly with its logs lost; SAM and SECURITY only together. A sound hive is never replaced, and a copy is used only when it is closed, sound, and of the same day as the copies of SYSTEM and SOFTWARE, which must both be there. What a hive held is kept beside it as NAME.coldfix-old, with its logs. Drivers, services and settings become those of the day of the copy; with SAM and SECURITY also the accounts, their passwords and the machine's own password, so that a member of a domain may have to join it again.",
+    explanation: "Copies from System32\\config\\RegBack each hive that is missing, damaged, or not closed cleanly with its logs lost; SAM and SECURITY only together. A sound hive is never replaced, and a copy is used only when it is closed and sound, when its pair is too (SYSTEM and SOFTWARE, SAM and SECURITY), and when all of them are of the same day. What a hive held is kept beside it as NAME.coldfix-old, with its logs. Drivers, services and settings become those of the day of the copy; with SAM and SECURITY also the accounts, their passwords and the machine's own password, so that a member of a domain may have to join it again.",
     source: SOURCE,
     edits,
 };
@@ -60,78 +60,74 @@ fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {
 
 /// What puts the copies back; nothing but files is looked at.
 fn restore(installation: &Installation) -> Result<Proposal> {
-    let mut wanted: Vec<HiveName> = HiveName::ALL
-        .into_iter()
-        .filter(|name| needs_it(installation, *name))
-        .collect();
-    if wanted.is_empty() {
+    let lost = hive_state::lost(installation);
+    let needs_it = |name: &HiveName| {
+        lost.contains(name)
+            || matches!(installation.registry.hive(*name), Ok(Some(file))
+                if file.state == State::DirtyWithoutUsableLog)
+    };
+    let needing: Vec<HiveName> = HiveName::ALL.into_iter().filter(needs_it).collect();
+    if needing.is_empty() {
         return Err(Error::refused(
             "no hive is missing or damaged, and a sound one is never replaced by an older copy",
             "`coldfix diagnose` tells what else is wrong",
         ));
     }
-    let pair = [HiveName::Sam, HiveName::Security];
-    let mut proposal = Proposal::default();
-    if wanted.iter().any(|name| pair.contains(name)) {
-        for name in pair {
-            if !wanted.contains(&name) {
-                wanted.push(name);
-                proposal.notes.push(format!(
-                    "{} is replaced too: SAM and SECURITY belong together",
-                    name.file_name()
-                ));
+    // Each with its pair: the copies have to be of one backup, also where only one of the two is replaced.
+    let mut copies: Vec<(HiveName, Copy)> = Vec::new();
+    for name in HiveName::ALL {
+        if needing.iter().any(|needing| pair(*needing).contains(&name)) {
+            let copy = usable(installation, name)?;
+            if let Some((first, known)) = copies.first() {
+                check_same_day(*first, known, &copy)?;
             }
+            copies.push((name, copy));
         }
+    }
+    let mut proposal = Proposal::default();
+    let accounts = [HiveName::Sam, HiveName::Security];
+    for (name, copy) in &copies {
+        if !needing.contains(name) {
+            if !accounts.contains(name) {
+                continue;
+            }
+            proposal.notes.push(format!(
+                "{} is replaced too: SAM and SECURITY belong together",
+                name.file_name()
+            ));
+        }
+        proposal.notes.push(format!(
+            "{} becomes its copy, last written {}: what was changed later is not in it",
+            name.file_name(),
+            shown(copy.written)
+        ));
+        add(installation, *name, copy, &mut proposal)?;
+    }
+    if copies.iter().any(|(name, _)| accounts.contains(name)) {
         proposal.notes.push(
             "accounts, their passwords and the machine's own password become those of the day of the copies: a member \
              of a domain may have to join it again"
                 .to_owned(),
         );
     }
-    // The core has to be there even where only something else is replaced: by it the copies are judged.
-    let core = [HiveName::System, HiveName::Software];
-    let core = core.map(|name| usable(installation, name));
-    let [system, software] = core;
-    let (system, software) = (system?, software?);
-    let core_written = system.written;
-    check_same_day(core_written, &software)?;
-    let (mut system, mut software) = (Some(system), Some(software));
-    for name in wanted {
-        let already = match name {
-            HiveName::System => system.take(),
-            HiveName::Software => software.take(),
-            HiveName::Sam | HiveName::Security | HiveName::Default => None,
-        };
-        let copy = match already {
-            Some(copy) => copy,
-            None => usable(installation, name)?,
-        };
-        check_same_day(core_written, &copy)?;
-        let when = copy
-            .written
-            .map_or_else(|| "at no known time".to_owned(), |time| time.to_string());
-        proposal.notes.push(format!(
-            "{} becomes its copy, last written {when}: what was changed later is not in it",
-            name.file_name()
-        ));
-        add(installation, name, &copy, &mut proposal)?;
-    }
     Ok(proposal)
 }
 
-/// Whether a hive is such that Windows could do nothing with it.
-fn needs_it(installation: &Installation, name: HiveName) -> bool {
-    match installation.registry.hive(name) {
-        Ok(Some(file)) => {
-            file.state == State::DirtyWithoutUsableLog
-                || file.faults().iter().any(|fault| fault.fatal)
-        }
-        Ok(None) | Err(_) => true,
+/// The hives whose copies have to be there together.
+pub(super) fn pair(name: HiveName) -> &'static [HiveName] {
+    match name {
+        HiveName::System | HiveName::Software => &[HiveName::System, HiveName::Software],
+        HiveName::Sam | HiveName::Security => &[HiveName::Sam, HiveName::Security],
+        HiveName::Default => &[HiveName::Default],
     }
 }
 
 fn config(installation: &Installation) -> String {
     format!("{}/System32/config", installation.directory)
+}
+
+fn shown(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "at no known time".to_owned(), |time| time.to_string())
 }
 
 /// The copy of a hive, or why it cannot be used.
@@ -164,22 +160,21 @@ fn usable(installation: &Installation, name: HiveName) -> Result<Copy> {
     })
 }
 
-fn check_same_day(core: Option<Timestamp>, copy: &Copy) -> Result<()> {
-    let apart = core
+fn check_same_day(name: HiveName, known: &Copy, copy: &Copy) -> Result<()> {
+    let apart = known
+        .written
         .zip(copy.written)
         .map(|(one, other)| one.duration_since(other).abs());
     if apart.is_some_and(|apart| apart <= SAME_DAY) {
         return Ok(());
     }
-    let shown = |time: Option<Timestamp>| {
-        time.map_or_else(|| "at no known time".to_owned(), |time| time.to_string())
-    };
     Err(Error::refused(
         format!(
-            "{} was written {}, the copy of SYSTEM {}: they are not of one backup",
+            "{} was written {}, the copy of {} {}: they are not of one backup",
             windows_path(&copy.path),
             shown(copy.written),
-            shown(core)
+            name.file_name(),
+            shown(known.written)
         ),
         "hives of different days do not fit each other; restore them from a snapshot or a backup of the disk",
     ))

@@ -70,7 +70,7 @@ pub(super) fn run(
     let now = session.now.timestamp();
     let secrets = secret::Source::new(arguments.password_fd);
     let of_files = is_of_files(arguments, saved.as_ref());
-    let (facts, findings) = look(&installation, now, of_files)?;
+    let (facts, checks::Diagnosis { findings, .. }) = look(&installation, now, of_files)?;
     let facts = facts.with_secrets(&secrets);
     report.events = checks::timeline(&facts, &findings);
     let Wanted {
@@ -133,7 +133,7 @@ pub(super) fn run(
         };
         report.notes.push(note);
     }
-    report.set_findings(look(&repaired, now, of_files)?.1);
+    report.set_diagnosis(look(&repaired, now, of_files)?.1);
     report.operation = done.operation;
     report.commands = typed::cures(&session.target.path, common, &report.findings);
     let undo = report.operation.as_ref().and_then(|operation| {
@@ -146,7 +146,7 @@ pub(super) fn run(
             for note in report.notes.iter().skip(notes_before) {
                 output.text(&format!("\nnote: {note}\n"))?;
             }
-            output.text(&text::conclusion(&report, undo.as_deref(), page.language))?;
+            output.text(&text::conclusion(&report, undo.as_deref(), page))?;
         }
         Format::Json | Format::Jsonl => output.json(&report)?,
         Format::Html => {
@@ -184,17 +184,16 @@ fn look(
     installation: &Installation,
     now: Timestamp,
     of_files: bool,
-) -> Result<(Facts<'_>, Vec<Finding>)> {
+) -> Result<(Facts<'_>, checks::Diagnosis)> {
     match Facts::gather(installation, now) {
         Ok(facts) => {
-            let findings = checks::diagnose(&facts);
-            Ok((facts, findings))
+            let diagnosis = checks::diagnose(&facts);
+            Ok((facts, diagnosis))
         }
-        Err(_) if of_files => {
-            let facts = Facts::of_files(installation, now);
-            let findings = checks::diagnose_files(&facts);
-            Ok((facts, findings))
-        }
+        Err(_) if of_files => Ok((
+            Facts::of_files(installation, now),
+            checks::diagnose_files(installation),
+        )),
         Err(error) => Err(error),
     }
 }
@@ -298,8 +297,9 @@ fn wanted(
     }
     if arguments.fix.is_empty() && arguments.preset.is_empty() {
         for finding in findings {
-            // A fault in a fallback control set alone is cured along with the rest.
-            if finding.severity >= Severity::Risk {
+            // A risk may be somebody's wish, so its cure is asked for by name. A fault's goes to every control set
+            // that has it.
+            if finding.severity == Severity::Broken {
                 let cure = finding.cure.iter();
                 let edits = cure.map(|edit| (edit.clone(), finding.id.to_owned()));
                 wanted.edits.extend(edits);
