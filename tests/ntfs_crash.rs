@@ -42,7 +42,7 @@ fn plain() -> Vec<u8> {
 /// A writer, and what it does to a volume.
 type Writer = (&'static str, fn(&dyn Volume));
 
-const WRITERS: [Writer; 10] = [
+const WRITERS: [Writer; 11] = [
     ("a new descriptor", |volume| {
         let new = descriptor("O:BAG:SYD:PAI(A;;FR;;;S-1-5-21-1-2-3-1001)");
         volume
@@ -85,6 +85,22 @@ const WRITERS: [Writer; 10] = [
     }),
     ("a file removed", |volume| {
         volume.remove("Windows/System32/config/small", NOW).unwrap();
+    }),
+    ("a file replaced, what it held and its log kept", |volume| {
+        let system = "Windows/System32/config/SYSTEM";
+        let old = volume.read(system, 1 << 24).unwrap();
+        volume
+            .create_file_like(&format!("{system}.coldfix-old"), &old, system, NOW)
+            .unwrap();
+        let new: Vec<u8> = old.iter().map(|byte| byte ^ 0x5A).collect();
+        volume.replace(system, &new).unwrap();
+        volume
+            .rename(
+                "Windows/System32/config/small",
+                "SYSTEM.coldfix-old.LOG1",
+                NOW,
+            )
+            .unwrap();
     }),
     ("a file that leaves its record", |volume| {
         volume
