@@ -44,6 +44,15 @@ impl Geometry {
     pub(super) fn boot_clusters(&self) -> u64 {
         0x2000_u64.div_ceil(u64::from(self.cluster_size.max(1)))
     }
+
+    /// An error unless a record, or a dirty page, can have this cluster; 0 stands for none.
+    pub(super) fn check_cluster(&self, what: &str, lsn: u64, lcn: u64) -> Result<()> {
+        if lcn == 0 || (self.boot_clusters()..self.clusters).contains(&lcn) {
+            return Ok(());
+        }
+        let expected = "clusters of the volume behind $Boot";
+        Err(damaged(what, lsn, expected, format!("LCN {lcn:#x}")))
+    }
 }
 
 /// The result of the analysis pass.
@@ -84,6 +93,9 @@ impl<'a> Analysis<'a> {
                 "a start before itself",
                 found,
             ));
+        }
+        for lcn in tables.pages.values().flat_map(|page| &page.lcns) {
+            geometry.check_cluster("dirty page table", checkpoint, *lcn)?;
         }
         let mut analysis = Analysis {
             chain,
@@ -171,6 +183,7 @@ impl<'a> Analysis<'a> {
         self.attribute_of(lsn, action)?;
         let clusters = clusters_per_page(self.geometry.cluster_size);
         for (vcn, lcn) in (action.vcn..).zip(&action.lcns) {
+            self.geometry.check_cluster("action", lsn, *lcn)?;
             let slot = vcn.checked_rem(clusters).unwrap_or(0);
             let key = (action.target, vcn.saturating_sub(slot));
             if self.tables.pages.len() >= PAGES_MAX && !self.tables.pages.contains_key(&key) {

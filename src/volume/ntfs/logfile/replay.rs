@@ -324,6 +324,15 @@ impl Replay<'_> {
             .cluster_offset
             .saturating_add(u64::try_from(change.place()).unwrap_or(u64::MAX));
         let payload = change.bytes();
+        self.check_room(
+            action,
+            from,
+            u64::try_from(payload.len()).unwrap_or(u64::MAX),
+        )
+        .map_err(|found| {
+            let expected = "bytes inside the clusters of the record";
+            refused(lsn, change, attribute, expected, &found)
+        })?;
         let parts = self.parts(lsn, action, attribute, pass, (from, payload.len()))?;
         let mut rest: &[u8] = &payload;
         let mut touched = false;
@@ -382,14 +391,8 @@ impl Replay<'_> {
             .cluster_offset
             .saturating_add(u64::try_from(change.place()).unwrap_or(u64::MAX))
             .saturating_add(byte);
-        let clusters = u64::try_from(action.lcns.len()).unwrap_or(u64::MAX);
-        let room = clusters.saturating_mul(u64::from(self.analysis.geometry.cluster_size));
-        if from.saturating_add(len) > room {
-            return Err(bad(
-                "bits inside the clusters of the record",
-                &format!("{count} from {first}"),
-            ));
-        }
+        self.check_room(action, from, len)
+            .map_err(|found| bad("bits inside the clusters of the record", &found))?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let parts = self.parts(lsn, action, attribute, pass, (from, len))?;
         let mut at = byte.saturating_mul(8);
@@ -419,6 +422,16 @@ impl Replay<'_> {
         }
         self.done.others.insert(attribute.file.record);
         Ok(Step::Done)
+    }
+
+    /// `len` bytes, `from` bytes behind the start of the target, are in the clusters that the record names; else what they are.
+    fn check_room(&self, action: &Action<'_>, from: u64, len: u64) -> Result<(), String> {
+        let clusters = u64::try_from(action.lcns.len()).unwrap_or(u64::MAX);
+        let room = clusters.saturating_mul(u64::from(self.analysis.geometry.cluster_size));
+        match from.saturating_add(len) <= room {
+            true => Ok(()),
+            false => Err(format!("{len:#x} bytes at {from:#x} of {room:#x}")),
+        }
     }
 
     /// The structure of `len` bytes that a record changes, or why it is not to be changed.
