@@ -25,8 +25,8 @@ use crate::error::Result;
 const PAGES_MAX: usize = 0x10_0000;
 /// Most transactions that are kept: their table's count has 16 bits.
 const TRANSACTIONS_MAX: usize = 0x1_0000;
-/// Most looks at a dirty page for freed clusters.
-const LOOKS_MAX: u64 = 0x1000_0000;
+/// Most looks at a cluster of a dirty page for being freed; ours, bounds time to some seconds.
+const LOOKS_MAX: u64 = 0x400_0000;
 
 /// What the analysis must know of the volume.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(super) struct Analysis<'a> {
     pub(super) records: usize,
     /// Where the redo pass begins.
     pub(super) redo_lsn: u64,
-    /// Looks at dirty pages so far.
+    /// Looks at clusters of dirty pages so far.
     looks: u64,
 }
 
@@ -227,18 +227,22 @@ impl<'a> Analysis<'a> {
             reach = reach.max(*end);
             *end = reach;
         }
+        let (Some((first, _)), Some((_, last))) = (freed.first(), freed.last()) else {
+            return Ok(());
+        };
+        let inside = *first..*last;
         let pages = u64::try_from(self.tables.pages.len()).unwrap_or(u64::MAX);
-        self.looks = self.looks.saturating_add(pages);
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        self.looks = self.looks.saturating_add(pages.saturating_mul(clusters));
         if self.looks > LOOKS_MAX {
             let found = "too many of them".into();
             return Err(damaged("action", lsn, "ranges of clusters", found));
         }
-        for lcn in self
-            .tables
-            .pages
-            .values_mut()
-            .flat_map(|page| &mut page.lcns)
-        {
+        let dirty = self.tables.pages.values_mut();
+        for lcn in dirty.flat_map(|page| &mut page.lcns) {
+            if !inside.contains(lcn) {
+                continue;
+            }
             let before = freed.partition_point(|(start, _)| *start <= *lcn);
             let range = before.checked_sub(1).and_then(|at| freed.get(at));
             if range.is_some_and(|(_, end)| *lcn < *end) {
@@ -312,6 +316,7 @@ impl<'a> Analysis<'a> {
         &self,
         mut visit: impl FnMut(u32, &LogRecord, &Action<'_>) -> Result<()>,
     ) -> Result<()> {
+        let mut read = 0_u64;
         for (id, transaction) in &self.tables.transactions {
             let mut lsn = transaction.undo_next;
             if transaction.state != 1 {
@@ -327,6 +332,12 @@ impl<'a> Analysis<'a> {
                     ));
                 }
                 let record = LogRecord::read(self.chain, lsn)?;
+                // Records lie behind each other; made ones could begin anywhere in one another, and each be as long as the log.
+                read = read.saturating_add(u64::try_from(record.data.len()).unwrap_or(u64::MAX));
+                if read > self.chain.restart.usable {
+                    let found = "more than the log has".into();
+                    return Err(bad("records that lie behind each other", found));
+                }
                 if record.transaction != *id || record.kind != Kind::Action {
                     let found = format!("{:#x}", record.transaction);
                     return Err(bad(&format!("a record of transaction {id:#x}"), found));

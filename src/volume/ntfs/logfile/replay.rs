@@ -21,6 +21,7 @@ mod in_blocks;
 mod in_entries;
 mod in_records;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::analysis::Analysis;
@@ -37,6 +38,10 @@ use crate::volume::ntfs::record::Record;
 
 /// Sectors of 512 bytes that may be changed; ours, bounds memory. Twice the journal that Windows makes.
 const SECTORS_MAX: usize = 0x4_0000;
+
+/// Clusters whose place is looked up in the mapping of their file, which is read anew each time; ours, bounds time. Windows
+/// logs the clusters of nearly all that it changes.
+const LOOKUPS_MAX: usize = 0x4000;
 
 /// The volume, as far as a replay must know it.
 pub(in crate::volume::ntfs) struct Disk<'a> {
@@ -109,6 +114,7 @@ pub(super) fn replay(analysis: &Analysis<'_>, disk: &Disk<'_>) -> Result<Replaye
         disk,
         filled: filled(analysis)?,
         sectors: HashSet::new(),
+        lookups: Cell::new(0),
         done: Replayed::default(),
     };
     analysis.redo(|record, action| replay.step(record, action, Pass::Redo))?;
@@ -151,6 +157,8 @@ struct Replay<'a> {
     filled: HashMap<StructureKey, u64>,
     /// Sectors written so far.
     sectors: HashSet<u64>,
+    /// Clusters looked up so far.
+    lookups: Cell<usize>,
     done: Replayed,
 }
 
@@ -573,7 +581,8 @@ impl Replay<'_> {
             }
             (Some((_, lcn)), _) if lcn != 0 => Cluster::At(lcn),
             (_, Some(lcn)) if lcn != 0 && pass == Pass::Undo => Cluster::At(lcn),
-            _ if structured => {
+            _ if structured && self.lookups.get() < LOOKUPS_MAX => {
+                self.lookups.set(self.lookups.get().saturating_add(1));
                 let file = attribute.file;
                 match (self.disk.mapping)(file, attribute.kind, &attribute.name, vcn) {
                     Some(lcn) => Cluster::At(lcn),

@@ -20,9 +20,12 @@ mod close;
 mod damage;
 mod dirty_pages;
 mod golden;
+mod hostile;
 mod in_blocks;
 mod in_records;
 mod layout;
+#[path = "../../../../tests/ntfs_log/mutate.rs"]
+mod mutate;
 mod on_bytes;
 mod protocol;
 mod reach;

@@ -5,7 +5,10 @@
 
 use super::bench::*;
 use super::protocol::{UNTOUCHED, bytes, seen};
-use super::writer::{Action, DirtyPage, Payload, attribute_at, put};
+use super::writer::{
+    Action, DirtyPage, Log, Newest, Payload, Version, attribute_at, protect, put, restore,
+};
+use super::*;
 
 /// Redo goes by the dirty page, not by what the record says: a cluster that was freed later is not written, and what lies behind it
 /// of the same record is not either.
@@ -194,5 +197,114 @@ fn records_that_are_needed_and_gone() {
             (Err(error), Some(why)) => assert!(error.contains(why), "{error}"),
             (found, why) => panic!("{why:?} {:?}", found.map(|_| ())),
         }
+    }
+}
+
+/// Records that begin in one another, each as long as the rest of the log: reading them all would take a day.
+#[test]
+fn records_inside_one_another() {
+    let mut bench = Bench::new(4096, 1024);
+    bench.log = Log::new(Version::Fast, 0x200_0000, 0, 3);
+    bench.newest = Newest::InPlace;
+    bench.begin(Vec::new(), Vec::new());
+    let start = bench.log.clone().add(&Action::bare(0, 0).record(ID, 0, 0));
+    let bits = bench.log.place_bits;
+    let offset = ((start & ((1 << bits) - 1)) * 8) as usize;
+    let len = 0x1D0_0000;
+    let mut data = vec![0; len];
+    let mut previous = 0_u64;
+    // On every page behind its first, at every place where a header can be.
+    let mut page = offset / 0x1000 + 1;
+    let mut from = 0x1000 - (offset % 0x1000 + 0x30);
+    while from + 0xFC0 <= len {
+        let mut at = 0x40;
+        while at + 0x58 <= 0x1000 {
+            let lsn = (page * 0x1000 + at) as u64 >> 3 | start >> bits << bits;
+            let fake = from + at - 0x40;
+            put(&mut data, fake, &lsn.to_le_bytes());
+            put(&mut data, fake + 0x10, &previous.to_le_bytes());
+            put(
+                &mut data,
+                fake + 0x18,
+                &((len - fake - 0x30) as u32).to_le_bytes(),
+            );
+            data[fake + 0x20] = 1;
+            data[fake + 0x24] = ID as u8;
+            previous = lsn;
+            at += 0x58;
+        }
+        (page, from) = (page + 1, from + 0xFC0);
+    }
+    let around = Action::bare(0, 0).record(0x68, 0, 0);
+    put(&mut data, 0, &around.data);
+    bench.log.add(&super::writer::Record { data, ..around });
+    bench.forget(0x68);
+    bench.log.add(&Action::bare(0, 0).record(ID, 0, previous));
+    // Every page says that a record begins there which goes on behind it.
+    let mut file = bench.file();
+    let last = bench.log.newest_place() as usize / 0x1000;
+    for page in offset / 0x1000 + 1..last {
+        let content = &mut file[page * 0x1000..][..0x1000];
+        assert!(restore(content));
+        let lsn = (page * 0x1000 + 0x40) as u64 >> 3 | start >> bits << bits;
+        put(content, 8, &lsn.to_le_bytes());
+        protect(content, 5);
+    }
+    let began = std::time::Instant::now();
+    let error = bench.replay_file(file).unwrap_err();
+    assert!(
+        error.contains("records that lie behind each other"),
+        "{error}"
+    );
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+/// Clusters that the log does not tell are looked up in the mapping of their file, but not without end.
+#[test]
+fn clusters_that_the_log_does_not_tell() {
+    for (count, good) in [(1, true), (0x4000, true), (0x4001, false)] {
+        let mut bench = Bench::new(512, 1024);
+        bench.log = Log::new(Version::Fast, 0x80_0000, 0, 3);
+        bench.newest = Newest::InPlace;
+        let before = record(1024, HEAD, &[resident(0x10, "", 0, false, &[0x11; 0x30])]);
+        bench.lay(Target::Mft, 0x400, &before);
+        bench.begin(Vec::new(), Vec::new());
+        let mut action = bench.action(Target::Mft, 0x400, 0x400);
+        action.redo = (7, Payload::of(&[9; 8]));
+        action.record_offset = first_attribute(1024) as u16;
+        action.attribute_offset = 0x18;
+        // The second half of the record is not said.
+        action.lcns.truncate(1);
+        for _ in 0..count {
+            bench.add(&action, ID, 0);
+        }
+        bench.forget(ID);
+        let log = Bytes(bench.file());
+        let device = crate::device::memory::MemoryDevice::new(bench.disk.clone());
+        let asked = std::cell::Cell::new(0);
+        let mapping =
+            |file: crate::volume::ntfs::format::FileReference, kind: u32, name: &str, vcn: u64| {
+                assert_eq!((file.record, kind, name, vcn), (0, 0x80, "", 3));
+                asked.set(asked.get() + 1);
+                Some(bench.lcn(Target::Mft) + 3)
+            };
+        let disk = Disk {
+            device: &device,
+            log: &[],
+            mapping: &mapping,
+        };
+        let done = judge(&log, bench.geometry()).replay(&log, bench.geometry(), &disk);
+        match done {
+            Ok(done) => assert!(good && done.redone == count),
+            Err(error) => assert!(
+                !good && error.to_string().contains("clusters that are known"),
+                "{error}"
+            ),
+        }
+        assert_eq!(asked.get(), count.min(0x4000));
     }
 }
