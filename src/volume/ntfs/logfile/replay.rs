@@ -64,9 +64,9 @@ pub(in crate::volume::ntfs) struct Replayed {
     pub(in crate::volume::ntfs) void: usize,
     /// Records taken back.
     pub(in crate::volume::ntfs) undone: usize,
-    /// MFT records that were changed.
+    /// MFT records that were changed, or found to have been.
     pub(in crate::volume::ntfs) records: BTreeSet<u64>,
-    /// Indexes of which blocks were changed: their file and name.
+    /// Indexes of which blocks were changed, or found to have been: their file and name.
     pub(in crate::volume::ntfs) indexes: BTreeSet<(FileReference, String)>,
     /// Files with other attributes that were changed.
     pub(in crate::volume::ntfs) others: BTreeSet<u64>,
@@ -224,7 +224,12 @@ impl Replay<'_> {
         };
         let structure = match self.structure(lsn, action, change, attribute, pass, size)? {
             Ok(structure) => structure,
-            Err(step) => return Ok(step),
+            Err(step) => {
+                if step == Step::OnDisk {
+                    self.done.records.insert(number);
+                }
+                return Ok(step);
+            }
         };
         let named = |mismatch: Mismatch| {
             let change = (lsn, change);
@@ -280,10 +285,16 @@ impl Replay<'_> {
             let found = format!("attribute {:#x}, blocks of {len:#x} bytes", attribute.kind);
             return Err(bad("a block of an index as its target", &found));
         }
+        let index = (attribute.file, attribute.name.clone());
         let structure =
             match self.structure(lsn, action, change, attribute, pass, u64::from(len))? {
                 Ok(structure) => structure,
-                Err(step) => return Ok(step),
+                Err(step) => {
+                    if step == Step::OnDisk {
+                        self.done.indexes.insert(index);
+                    }
+                    return Ok(step);
+                }
             };
         let named = |mismatch: Mismatch| bad(&mismatch.expected, &mismatch.found);
         let mut new = structure.memory.clone();
@@ -297,9 +308,7 @@ impl Replay<'_> {
         if !new.starts_with(b"INDX") || !bytes::put(&mut new, 8, &new_lsn.to_le_bytes()) {
             return Err(bad("the header of an index block", "another"));
         }
-        self.done
-            .indexes
-            .insert((attribute.file, attribute.name.clone()));
+        self.done.indexes.insert(index);
         let new = structure.protected(new);
         let new = new.ok_or_else(|| bad("an update sequence array", "none"))?;
         self.write(&structure, &new)?;
