@@ -5,7 +5,7 @@ use crate::edit::HiveName;
 use crate::windows::Reading;
 
 use super::cloud::{cloud, manufacturer};
-use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage, shown, system_path};
+use super::{Check, Facts, Finding, Gathered, Problem, Run, Severity, Stage, shown, system_path};
 
 /// A platform: what its firmware calls the manufacturer, and the services that its tools install. Windows
 /// itself comes with drivers for VMware's hardware; those of the list come with the tools only.
@@ -70,7 +70,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "On the platform they belong to, and where nothing tells the platform, they are left alone.",
     problems: &[&LEFT],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The state in which Windows left its volume.
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
+use super::{Check, Evidence, EvidenceKind, Finding, Problem, Run, Severity, Stage};
 use crate::volume::JournalVerdict;
+use crate::windows::Installation;
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/windows-server/administration/windows-commands/fsutil-dirty",
@@ -83,12 +84,12 @@ pub(super) const CHECK: Check = Check {
         &DIRTY,
     ],
     source: SOURCE,
-    run,
+    run: Run::Files(run),
 };
 
-fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let state = facts.installation.volume.state();
-    let place = facts.installation.describe();
+fn run(installation: &Installation) -> Vec<Finding> {
+    let state = installation.volume.state();
+    let place = installation.describe();
     let finding = |problem: &'static Problem, location: &str, found: &str, expected: &str| {
         let evidence = Evidence {
             kind: EvidenceKind::Volume,

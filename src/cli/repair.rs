@@ -68,7 +68,7 @@ pub(super) fn run(
     let now = session.now.timestamp();
     let secrets = secret::Source::new(arguments.password_fd);
     let facts = Facts::gather(&installation, now)?.with_secrets(&secrets);
-    let findings = checks::diagnose(&facts);
+    let findings = checks::diagnose(&facts).findings;
     report.events = checks::timeline(&facts, &findings);
     let Wanted {
         edits,
@@ -130,7 +130,7 @@ pub(super) fn run(
         };
         report.notes.push(note);
     }
-    report.set_findings(checks::diagnose(&Facts::gather(&repaired, now)?));
+    report.set_diagnosis(checks::diagnose(&Facts::gather(&repaired, now)?));
     report.operation = done.operation;
     report.commands = typed::cures(&session.target.path, common, &report.findings);
     let undo = report.operation.as_ref().and_then(|operation| {
@@ -143,7 +143,7 @@ pub(super) fn run(
             for note in report.notes.iter().skip(notes_before) {
                 output.text(&format!("\nnote: {note}\n"))?;
             }
-            output.text(&text::conclusion(&report, undo.as_deref(), page.language))?;
+            output.text(&text::conclusion(&report, undo.as_deref(), page))?;
         }
         Format::Json | Format::Jsonl => output.json(&report)?,
         Format::Html => {
@@ -263,8 +263,9 @@ fn wanted(
     }
     if arguments.fix.is_empty() && arguments.preset.is_empty() {
         for finding in findings {
-            // A fault in a fallback control set alone is cured along with the rest.
-            if finding.severity >= Severity::Risk {
+            // A risk may be somebody's wish, so its cure is asked for by name. A fault's goes to every control set
+            // that has it.
+            if finding.severity == Severity::Broken {
                 let cure = finding.cure.iter();
                 let edits = cure.map(|edit| (edit.clone(), finding.id.to_owned()));
                 wanted.edits.extend(edits);
