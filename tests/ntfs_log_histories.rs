@@ -8,6 +8,7 @@ mod ntfs_log;
 mod ntfs_support;
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
@@ -78,6 +79,7 @@ fn after_a_cut_at_every_record_the_volume_is_what_was_over() {
     }
     let geometries = [(8, 512, 512), (8, 1024, 512), (8, 4096, 512)];
     let mut totals = [0_u64; 4];
+    let mut operations = BTreeMap::new();
     for (geometry, seed) in geometries.into_iter().zip(41..) {
         let Some(image) = made_with(geometry, 60) else {
             return;
@@ -86,6 +88,9 @@ fn after_a_cut_at_every_record_the_volume_is_what_was_over() {
         for (version, round) in [(Version::Tail, 0), (Version::Fast, 1)] {
             let seed = seed * 1000 + round;
             let history = history(&image, seed, version, 8, &FOLDERS);
+            for (code, count) in history.operations() {
+                *operations.entry(code).or_insert(0) += count;
+            }
             let mut random = Random(seed + 7);
             for end in 3..=history.len() {
                 let crash = history.crash(end, &mut random);
@@ -105,5 +110,9 @@ fn after_a_cut_at_every_record_the_volume_is_what_was_over() {
         "{} cuts, {} pending, {} taken back, {} with two open",
         totals[0], totals[1], totals[2], totals[3]
     );
+    eprintln!("operations: {operations:x?}");
     assert!(totals.iter().all(|count| *count > 0), "{totals:?}");
+    for code in [2, 5, 6, 7, 8, 9, 0x0B, 0x0C, 0x0E, 0x15, 0x16] {
+        assert!(operations.contains_key(&code), "{code:#x}: {operations:x?}");
+    }
 }

@@ -474,6 +474,17 @@ impl History {
         over
     }
 
+    /// How often each operation was logged to be done.
+    pub fn operations(&self) -> BTreeMap<u16, usize> {
+        let mut all = BTreeMap::new();
+        for moment in &self.moments {
+            if let Moment::Step(_, step) = moment {
+                *all.entry(step.redo.0).or_default() += 1;
+            }
+        }
+        all
+    }
+
     /// Transactions that are not over at `end`.
     pub fn unfinished(&self, end: usize) -> usize {
         let over = self.over(end);
