@@ -5,8 +5,10 @@
 //! $LogFile, pending -> logfile::replay on an overlay -> $MFTMirr made equal -> checks -> Deferred, on which the volume is opened
 //!                      any fault: the overlay is dropped, the volume is opened as it was left
 //!
-//! checks: each MFT record that was changed   its bit in $MFT's $BITMAP is as it says, its clusters are in use in $Bitmap
-//!         each index that was changed        every node is one, has one parent, its block is in use
+//! checks: each MFT record that was changed,    its bit in $MFT's $BITMAP is as it says, its clusters are in use in $Bitmap
+//!         or found to have been
+//!         each index of which a block was, or  every node is one, has one parent, its block is in use
+//!         the record of its root
 //! ```
 //!
 //! Source: the Linux driver ntfs3 (fslog.c) for the copy in $MFTMirr. The checks are our own: whatever the log said, a volume
@@ -21,7 +23,7 @@ use crate::error::{Error, Result, ResultExt};
 
 use super::bitmap::Bitmap;
 use super::clusters;
-use super::format::{FileReference, record_number};
+use super::format::{FileReference, attribute_type, record_number};
 use super::index;
 use super::journal;
 use super::logfile::{Disk, Journal, Replayed, Verdict};
@@ -149,7 +151,7 @@ fn repeat_in_mirror(mft: &Mft) -> Result<()> {
     Ok(())
 }
 
-/// The volume must agree with itself wherever the replay changed it.
+/// The volume must agree with itself wherever the log had something to change.
 fn check(mft: &Mft, done: &Replayed) -> Result<()> {
     let records = Bitmap::records(mft)?;
     let clusters = Bitmap::clusters(mft)?;
@@ -176,6 +178,7 @@ fn check(mft: &Mft, done: &Replayed) -> Result<()> {
         }
         if used {
             check_record(mft, &clusters, &record)?;
+            check_roots(mft, &record)?;
         }
     }
     for (file, name) in &done.indexes {
@@ -183,6 +186,16 @@ fn check(mft: &Mft, done: &Replayed) -> Result<()> {
         if mft.resolve(*file).is_ok() {
             index::check_sound(mft, file.record, name)?;
         }
+    }
+    Ok(())
+}
+
+/// Every index whose root is in the record holds together.
+fn check_roots(mft: &Mft, record: &Record) -> Result<()> {
+    let base = record.base().map_or(record.number(), |base| base.record);
+    let roots = record.attributes().iter();
+    for root in roots.filter(|found| found.kind == attribute_type::INDEX_ROOT) {
+        index::check_sound(mft, base, &String::from_utf16_lossy(&root.name))?;
     }
     Ok(())
 }

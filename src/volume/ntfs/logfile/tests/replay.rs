@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Replays on real volumes that have everything on the disk already: nothing may change but LSNs.
 
+#![allow(clippy::arithmetic_side_effects)]
+
 use super::*;
 use crate::device::Device;
 use crate::device::SharedDevice;
