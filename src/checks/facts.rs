@@ -46,9 +46,18 @@ impl<'a> Facts<'a> {
     pub fn gather(installation: &'a Installation, now: Timestamp) -> Result<Facts<'a>> {
         installation.check_usable()?;
         Ok(Facts {
-            installation,
             select: installation.select()?,
             build: installation.build_number(),
+            ..Facts::of_files(installation, now)
+        })
+    }
+
+    /// What is left where SYSTEM cannot be read: the files. For fixes that look at nothing else.
+    pub fn of_files(installation: &'a Installation, now: Timestamp) -> Facts<'a> {
+        Facts {
+            installation,
+            select: Select::default(),
+            build: None,
             now,
             group_policy: OnceCell::new(),
             key_files: OnceCell::new(),
@@ -57,7 +66,7 @@ impl<'a> Facts<'a> {
             secrets: None,
             earlier: RefCell::default(),
             events: OnceCell::new(),
-        })
+        }
     }
 
     /// The events that tell of Remote Desktop.

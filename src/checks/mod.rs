@@ -54,10 +54,12 @@ mod rdp_listener;
 mod rdp_port;
 mod rdp_sessions;
 mod registry_backup;
+mod registry_restore;
 mod rpc_host;
 mod services;
 mod temp_folder;
 mod tls;
+mod transaction_logs;
 mod twins;
 mod updates;
 mod user_rights;
@@ -203,6 +205,9 @@ pub const FIXES: &[&Fix] = &[
     &policy_block::FIX,
     &control_set::FIX,
     &registry_backup::FIX,
+    &registry_restore::FIX,
+    &transaction_logs::FIX,
+    &migration::FIX,
     &network_dhcp::FIX,
     &network_dns::FIX,
     &network_provider::FIX,
@@ -235,6 +240,16 @@ pub const FIXES: &[&Fix] = &[
     &boot::IMAGE,
     &boot::RECOVERY_LOOP,
 ];
+
+/// The fixes that look at files only.
+const OF_FILES: [&Fix; 2] = [&registry_restore::FIX, &transaction_logs::FIX];
+
+impl Fix {
+    /// Whether it can be carried out where SYSTEM cannot be read, with [`Facts::of_files`].
+    pub fn is_of_files(&self) -> bool {
+        OF_FILES.iter().any(|fix| fix.name == self.name)
+    }
+}
 
 /// What came of looking.
 #[derive(Debug, Default)]

@@ -3,12 +3,12 @@
 
 use crate::edit::{Edit, HiveName, windows_path};
 use crate::error::Result;
-use crate::volume::{EntryKind, Volume};
+use crate::volume::Volume;
 use crate::windows::{HiveFile, Installation, from_filetime};
 
 use super::{
     Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Run, Severity, Stage,
-    hive_state, unknown_value,
+    hive_state, registry_restore, transaction_logs, unknown_value,
 };
 
 const MANAGER: &str = r"Control\Session Manager\Configuration Manager";
@@ -25,8 +25,8 @@ const USABLE: Problem = Problem {
     severity: Severity::Notice,
     stage: Stage::Start,
     trigger: "A hive is missing or damaged, and RegBack holds a sound copy of it: of SYSTEM and SOFTWARE, and of SAM and SECURITY, only of both.",
-    cause: "A damaged hive can be replaced by its copy: with the disk attached to another computer, give the files in System32\\config other names (with their .LOG1 and .LOG2), then put the copies in their place. SYSTEM and SOFTWARE as a pair, both of the same day. SAM and SECURITY only as a pair, and only when one of them is damaged: passwords become those of that day, and a member of a domain may have to join again.",
-    fixes: &[],
+    cause: "A damaged hive can be replaced by its copy, which is done by name only: everything that changed after the day of the copy is lost. SAM and SECURITY are replaced as a pair, and only when one of them is damaged too: passwords become those of that day, and a member of a domain may have to join again.",
+    fixes: &[registry_restore::FIX.name],
 };
 
 const NONE: Problem = Problem {
@@ -69,7 +69,7 @@ fn run(installation: &Installation) -> Vec<Finding> {
     let wanted: Vec<&Copy> = copies
         .iter()
         .filter(|copy| {
-            let pair = pair(copy.name);
+            let pair = registry_restore::pair(copy.name);
             lost.iter().any(|name| pair.contains(name))
         })
         .collect();
@@ -81,7 +81,7 @@ fn run(installation: &Installation) -> Vec<Finding> {
         expected: "a sound hive".to_owned(),
     });
     let evidence = evidence
-        .chain(transaction_logs(installation, &config))
+        .chain(transaction_log_state(installation))
         .collect();
     let problem = if usable { &USABLE } else { &NONE };
     let mut finding = problem.found(SOURCE, evidence);
@@ -89,15 +89,6 @@ fn run(installation: &Installation) -> Vec<Finding> {
         finding.files = wanted.iter().map(|copy| copy.path.clone()).collect();
     }
     vec![finding]
-}
-
-/// The hives that are restored together.
-fn pair(name: HiveName) -> &'static [HiveName] {
-    match name {
-        HiveName::System | HiveName::Software => &[HiveName::System, HiveName::Software],
-        HiveName::Sam | HiveName::Security => &[HiveName::Sam, HiveName::Security],
-        HiveName::Default => &[HiveName::Default],
-    }
 }
 
 /// What is in RegBack of one hive.
@@ -142,25 +133,16 @@ fn look(volume: &dyn Volume, path: &str) -> Result<String, String> {
 }
 
 /// The transaction logs of the registry, in one line: a start that ends with 0x800719e4 says that they are full.
-fn transaction_logs(installation: &Installation, config: &str) -> Option<Evidence> {
-    let folder = format!("{config}/TxR");
-    let entries = installation.volume.list(&folder).ok()?;
-    let logs: Vec<_> = entries
-        .iter()
-        .filter(|entry| {
-            let name = entry.name.to_ascii_lowercase();
-            let is_log = name.ends_with(".blf") || name.ends_with(".regtrans-ms");
-            entry.kind == EntryKind::File && is_log
-        })
-        .collect();
+fn transaction_log_state(installation: &Installation) -> Option<Evidence> {
+    let logs = transaction_logs::logs(installation).ok()?;
     let bytes = logs
         .iter()
         .fold(0_u64, |bytes, entry| bytes.saturating_add(entry.len));
     Some(Evidence {
         kind: EvidenceKind::File,
-        location: windows_path(&folder),
+        location: windows_path(&transaction_logs::folder(installation)),
         found: format!("{} transaction logs of {bytes} bytes", logs.len()),
-        expected: "logs that are not full (Windows says 0x800719e4 when they are; it makes them anew when *.blf and *.regtrans-ms are gone)".to_owned(),
+        expected: "logs that are not full (Windows says 0x800719e4 when they are; --fix transaction-logs lets it make them anew)".to_owned(),
     })
 }
 

@@ -24,7 +24,7 @@ pub(crate) mod windows;
 
 use std::sync::Arc;
 
-pub use change::{Change, ChangeSet, HostOperation, Patch};
+pub use change::{Change, ChangeSet, FileCopy, HostOperation, Patch};
 pub use host::{Access, open};
 
 use crate::error::{Error, Result};

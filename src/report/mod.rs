@@ -216,7 +216,7 @@ pub struct OperationReport {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
     /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-key-security`, `set-security`, `rename`,
-    /// `set-element`, `delete-element`, `create-object`, `delete-object`.
+    /// `copy-file`, `delete-file`, `set-element`, `delete-element`, `create-object`, `delete-object`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -241,6 +241,8 @@ impl EditReport {
                 Edit::SetKeySecurity { .. } => "set-key-security",
                 Edit::SetSecurity { .. } => "set-security",
                 Edit::Rename { .. } => "rename",
+                Edit::CopyFile { .. } => "copy-file",
+                Edit::DeleteFile { .. } => "delete-file",
                 Edit::Boot(BootEdit { ref change, .. }) => match change {
                     BootChange::SetElement { .. } => "set-element",
                     BootChange::DeleteElement { .. } => "delete-element",

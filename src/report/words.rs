@@ -130,8 +130,8 @@ words! {
     ON_TARGET = "{extent} on the target";
     RANGE = "{bytes} in {n} range";
     RANGES = "{bytes} in {n} ranges";
-    HOST_SET = "{n} permission or name set by the mounted file system";
-    HOST_SETS = "{n} permissions or names set by the mounted file system";
+    HOST_SET = "{n} permission, name or file set by the mounted file system";
+    HOST_SETS = "{n} permissions, names or files set by the mounted file system";
     REMAINS = "remains: {title} [{id}], {cure}";
     NOT_CURABLE = "no fix of coldfix cures it";
     CURED_BY = "cured by {fixes}";

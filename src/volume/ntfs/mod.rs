@@ -178,6 +178,11 @@ impl Volume for NtfsVolume {
         read.context(|| format!("reading {path}"))
     }
 
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        let node = self.tree.expect(path)?;
+        Ok(times::modified(&node.record))
+    }
+
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
         let node = self.tree.expect(path)?;
         let stream = self.tree.content(path, &node)?;
@@ -272,6 +277,10 @@ impl Volume for NtfsVolume {
         let id = || secure::id_for(&self.tree.mft, descriptor);
         create::create(&self.tree, path, New::File(content), id, now)
             .context(|| format!("making the file {path}"))
+    }
+
+    fn check_removable(&self, path: &str) -> Result<()> {
+        remove::check(&self.tree, path)
     }
 
     fn remove(&self, path: &str, now: u64) -> Result<()> {

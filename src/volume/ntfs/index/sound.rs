@@ -18,7 +18,16 @@ pub(in super::super) fn check(mft: &Mft, base: u64, name: &str) -> Result<()> {
     let root = find_root(mft, &record, name, &what)?;
     let value = root.record.value(&root.attribute).unwrap_or_default();
     let header = RootHeader::parse(value, &what)?;
-    let store = Attributes::open(mft, base, name, (header.indexed, header.collation))?;
+    check_nodes(&Attributes::open(
+        mft,
+        base,
+        name,
+        (header.indexed, header.collation),
+    )?)
+}
+
+/// The same of an index wherever its nodes are.
+pub(super) fn check_nodes(store: &impl Store) -> Result<()> {
     let mut waiting: Vec<u64> = store.root()?.children().collect();
     let mut seen = HashSet::new();
     while let Some(vcn) = waiting.pop() {
@@ -32,7 +41,7 @@ pub(in super::super) fn check(mft: &Mft, base: u64, name: &str) -> Result<()> {
             }
         };
         return Err(Error::damaged(
-            format!("{what}, block {vcn}"),
+            format!("{}, block {vcn}", store.what()),
             0,
             "a block of its own, in use",
             fault,

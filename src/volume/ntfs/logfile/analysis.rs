@@ -25,8 +25,8 @@ use crate::error::Result;
 const PAGES_MAX: usize = 0x10_0000;
 /// Most transactions that are kept: their table's count has 16 bits.
 const TRANSACTIONS_MAX: usize = 0x1_0000;
-/// Most looks at a dirty page for freed clusters.
-const LOOKS_MAX: u64 = 0x1000_0000;
+/// Most looks at a cluster of a dirty page for being freed; ours, bounds time to some seconds.
+const LOOKS_MAX: u64 = 0x400_0000;
 
 /// What the analysis must know of the volume.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,15 @@ impl Geometry {
     pub(super) fn boot_clusters(&self) -> u64 {
         0x2000_u64.div_ceil(u64::from(self.cluster_size.max(1)))
     }
+
+    /// An error unless a record, or a dirty page, can have this cluster; 0 stands for none.
+    pub(super) fn check_cluster(&self, what: &str, lsn: u64, lcn: u64) -> Result<()> {
+        if lcn == 0 || (self.boot_clusters()..self.clusters).contains(&lcn) {
+            return Ok(());
+        }
+        let expected = "clusters of the volume behind $Boot";
+        Err(damaged(what, lsn, expected, format!("LCN {lcn:#x}")))
+    }
 }
 
 /// The result of the analysis pass.
@@ -59,7 +68,7 @@ pub(super) struct Analysis<'a> {
     pub(super) records: usize,
     /// Where the redo pass begins.
     pub(super) redo_lsn: u64,
-    /// Looks at dirty pages so far.
+    /// Looks at clusters of dirty pages so far.
     looks: u64,
 }
 
@@ -84,6 +93,9 @@ impl<'a> Analysis<'a> {
                 "a start before itself",
                 found,
             ));
+        }
+        for lcn in tables.pages.values().flat_map(|page| &page.lcns) {
+            geometry.check_cluster("dirty page table", checkpoint, *lcn)?;
         }
         let mut analysis = Analysis {
             chain,
@@ -171,6 +183,7 @@ impl<'a> Analysis<'a> {
         self.attribute_of(lsn, action)?;
         let clusters = clusters_per_page(self.geometry.cluster_size);
         for (vcn, lcn) in (action.vcn..).zip(&action.lcns) {
+            self.geometry.check_cluster("action", lsn, *lcn)?;
             let slot = vcn.checked_rem(clusters).unwrap_or(0);
             let key = (action.target, vcn.saturating_sub(slot));
             if self.tables.pages.len() >= PAGES_MAX && !self.tables.pages.contains_key(&key) {
@@ -214,18 +227,22 @@ impl<'a> Analysis<'a> {
             reach = reach.max(*end);
             *end = reach;
         }
+        let (Some((first, _)), Some((_, last))) = (freed.first(), freed.last()) else {
+            return Ok(());
+        };
+        let inside = *first..*last;
         let pages = u64::try_from(self.tables.pages.len()).unwrap_or(u64::MAX);
-        self.looks = self.looks.saturating_add(pages);
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        self.looks = self.looks.saturating_add(pages.saturating_mul(clusters));
         if self.looks > LOOKS_MAX {
             let found = "too many of them".into();
             return Err(damaged("action", lsn, "ranges of clusters", found));
         }
-        for lcn in self
-            .tables
-            .pages
-            .values_mut()
-            .flat_map(|page| &mut page.lcns)
-        {
+        let dirty = self.tables.pages.values_mut();
+        for lcn in dirty.flat_map(|page| &mut page.lcns) {
+            if !inside.contains(lcn) {
+                continue;
+            }
             let before = freed.partition_point(|(start, _)| *start <= *lcn);
             let range = before.checked_sub(1).and_then(|at| freed.get(at));
             if range.is_some_and(|(_, end)| *lcn < *end) {
@@ -299,6 +316,7 @@ impl<'a> Analysis<'a> {
         &self,
         mut visit: impl FnMut(u32, &LogRecord, &Action<'_>) -> Result<()>,
     ) -> Result<()> {
+        let mut read = 0_u64;
         for (id, transaction) in &self.tables.transactions {
             let mut lsn = transaction.undo_next;
             if transaction.state != 1 {
@@ -314,6 +332,12 @@ impl<'a> Analysis<'a> {
                     ));
                 }
                 let record = LogRecord::read(self.chain, lsn)?;
+                // Records lie behind each other; made ones could begin anywhere in one another, and each be as long as the log.
+                read = read.saturating_add(u64::try_from(record.data.len()).unwrap_or(u64::MAX));
+                if read > self.chain.restart.usable {
+                    let found = "more than the log has".into();
+                    return Err(bad("records that lie behind each other", found));
+                }
                 if record.transaction != *id || record.kind != Kind::Action {
                     let found = format!("{:#x}", record.transaction);
                     return Err(bad(&format!("a record of transaction {id:#x}"), found));

@@ -244,14 +244,8 @@ impl Analysis<'_> {
     ) -> Result<u64> {
         let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
         let cluster = u64::from(self.geometry.cluster_size);
-        let boot = self.geometry.boot_clusters();
-        for lcn in action.lcns.iter().filter(|lcn| **lcn != 0) {
-            if !(boot..self.geometry.clusters).contains(lcn) {
-                return Err(bad(
-                    "clusters of the volume behind $Boot",
-                    format!("LCN {lcn:#x}"),
-                ));
-            }
+        for lcn in &action.lcns {
+            self.geometry.check_cluster("action", record.lsn, *lcn)?;
         }
         let attribute = self.attribute_of(record.lsn, action)?;
         let file = attribute.file.record;

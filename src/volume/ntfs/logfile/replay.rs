@@ -21,6 +21,7 @@ mod in_blocks;
 mod in_entries;
 mod in_records;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::analysis::Analysis;
@@ -37,6 +38,10 @@ use crate::volume::ntfs::record::Record;
 
 /// Sectors of 512 bytes that may be changed; ours, bounds memory. Twice the journal that Windows makes.
 const SECTORS_MAX: usize = 0x4_0000;
+
+/// Clusters whose place is looked up in the mapping of their file, which is read anew each time; ours, bounds time. Windows
+/// logs the clusters of nearly all that it changes.
+const LOOKUPS_MAX: usize = 0x4000;
 
 /// The volume, as far as a replay must know it.
 pub(in crate::volume::ntfs) struct Disk<'a> {
@@ -59,9 +64,9 @@ pub(in crate::volume::ntfs) struct Replayed {
     pub(in crate::volume::ntfs) void: usize,
     /// Records taken back.
     pub(in crate::volume::ntfs) undone: usize,
-    /// MFT records that were changed.
+    /// MFT records that were changed, or found to have been.
     pub(in crate::volume::ntfs) records: BTreeSet<u64>,
-    /// Indexes of which blocks were changed: their file and name.
+    /// Indexes of which blocks were changed, or found to have been: their file and name.
     pub(in crate::volume::ntfs) indexes: BTreeSet<(FileReference, String)>,
     /// Files with other attributes that were changed.
     pub(in crate::volume::ntfs) others: BTreeSet<u64>,
@@ -109,6 +114,7 @@ pub(super) fn replay(analysis: &Analysis<'_>, disk: &Disk<'_>) -> Result<Replaye
         disk,
         filled: filled(analysis)?,
         sectors: HashSet::new(),
+        lookups: Cell::new(0),
         done: Replayed::default(),
     };
     analysis.redo(|record, action| replay.step(record, action, Pass::Redo))?;
@@ -151,6 +157,8 @@ struct Replay<'a> {
     filled: HashMap<StructureKey, u64>,
     /// Sectors written so far.
     sectors: HashSet<u64>,
+    /// Clusters looked up so far.
+    lookups: Cell<usize>,
     done: Replayed,
 }
 
@@ -216,7 +224,12 @@ impl Replay<'_> {
         };
         let structure = match self.structure(lsn, action, change, attribute, pass, size)? {
             Ok(structure) => structure,
-            Err(step) => return Ok(step),
+            Err(step) => {
+                if step == Step::OnDisk {
+                    self.done.records.insert(number);
+                }
+                return Ok(step);
+            }
         };
         let named = |mismatch: Mismatch| {
             let change = (lsn, change);
@@ -272,10 +285,16 @@ impl Replay<'_> {
             let found = format!("attribute {:#x}, blocks of {len:#x} bytes", attribute.kind);
             return Err(bad("a block of an index as its target", &found));
         }
+        let index = (attribute.file, attribute.name.clone());
         let structure =
             match self.structure(lsn, action, change, attribute, pass, u64::from(len))? {
                 Ok(structure) => structure,
-                Err(step) => return Ok(step),
+                Err(step) => {
+                    if step == Step::OnDisk {
+                        self.done.indexes.insert(index);
+                    }
+                    return Ok(step);
+                }
             };
         let named = |mismatch: Mismatch| bad(&mismatch.expected, &mismatch.found);
         let mut new = structure.memory.clone();
@@ -289,9 +308,7 @@ impl Replay<'_> {
         if !new.starts_with(b"INDX") || !bytes::put(&mut new, 8, &new_lsn.to_le_bytes()) {
             return Err(bad("the header of an index block", "another"));
         }
-        self.done
-            .indexes
-            .insert((attribute.file, attribute.name.clone()));
+        self.done.indexes.insert(index);
         let new = structure.protected(new);
         let new = new.ok_or_else(|| bad("an update sequence array", "none"))?;
         self.write(&structure, &new)?;
@@ -324,6 +341,15 @@ impl Replay<'_> {
             .cluster_offset
             .saturating_add(u64::try_from(change.place()).unwrap_or(u64::MAX));
         let payload = change.bytes();
+        self.check_room(
+            action,
+            from,
+            u64::try_from(payload.len()).unwrap_or(u64::MAX),
+        )
+        .map_err(|found| {
+            let expected = "bytes inside the clusters of the record";
+            refused(lsn, change, attribute, expected, &found)
+        })?;
         let parts = self.parts(lsn, action, attribute, pass, (from, payload.len()))?;
         let mut rest: &[u8] = &payload;
         let mut touched = false;
@@ -382,14 +408,8 @@ impl Replay<'_> {
             .cluster_offset
             .saturating_add(u64::try_from(change.place()).unwrap_or(u64::MAX))
             .saturating_add(byte);
-        let clusters = u64::try_from(action.lcns.len()).unwrap_or(u64::MAX);
-        let room = clusters.saturating_mul(u64::from(self.analysis.geometry.cluster_size));
-        if from.saturating_add(len) > room {
-            return Err(bad(
-                "bits inside the clusters of the record",
-                &format!("{count} from {first}"),
-            ));
-        }
+        self.check_room(action, from, len)
+            .map_err(|found| bad("bits inside the clusters of the record", &found))?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let parts = self.parts(lsn, action, attribute, pass, (from, len))?;
         let mut at = byte.saturating_mul(8);
@@ -419,6 +439,16 @@ impl Replay<'_> {
         }
         self.done.others.insert(attribute.file.record);
         Ok(Step::Done)
+    }
+
+    /// `len` bytes, `from` bytes behind the start of the target, are in the clusters that the record names; else what they are.
+    fn check_room(&self, action: &Action<'_>, from: u64, len: u64) -> Result<(), String> {
+        let clusters = u64::try_from(action.lcns.len()).unwrap_or(u64::MAX);
+        let room = clusters.saturating_mul(u64::from(self.analysis.geometry.cluster_size));
+        match from.saturating_add(len) <= room {
+            true => Ok(()),
+            false => Err(format!("{len:#x} bytes at {from:#x} of {room:#x}")),
+        }
     }
 
     /// The structure of `len` bytes that a record changes, or why it is not to be changed.
@@ -560,7 +590,8 @@ impl Replay<'_> {
             }
             (Some((_, lcn)), _) if lcn != 0 => Cluster::At(lcn),
             (_, Some(lcn)) if lcn != 0 && pass == Pass::Undo => Cluster::At(lcn),
-            _ if structured => {
+            _ if structured && self.lookups.get() < LOOKUPS_MAX => {
+                self.lookups.set(self.lookups.get().saturating_add(1));
                 let file = attribute.file;
                 match (self.disk.mapping)(file, attribute.kind, &attribute.name, vcn) {
                     Some(lcn) => Cluster::At(lcn),

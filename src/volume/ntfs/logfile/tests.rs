@@ -13,11 +13,26 @@ use crate::volume::ntfs::mft::Mft;
 use crate::volume::ntfs::parts::part;
 use crate::volume::ntfs::stream::Stream;
 
+mod bench;
+#[path = "../../../../tests/ntfs_log/checkpoint.rs"]
+mod checkpoint;
 mod close;
 mod damage;
+mod dirty_pages;
 mod golden;
+mod hostile;
+mod in_blocks;
+mod in_records;
+mod layout;
+#[path = "../../../../tests/ntfs_log/mutate.rs"]
+mod mutate;
+mod on_bytes;
+mod protocol;
 mod reach;
 mod replay;
+mod structures;
+#[path = "../../../../tests/ntfs_log/writer.rs"]
+mod writer;
 
 /// A journal in memory.
 #[derive(Clone)]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Replays on real volumes that have everything on the disk already: nothing may change but LSNs.
 
+#![allow(clippy::arithmetic_side_effects)]
+
 use super::*;
 use crate::device::Device;
 use crate::device::SharedDevice;
@@ -43,10 +45,11 @@ fn plain(mut structure: Vec<u8>, magic: &[u8; 4]) -> Vec<u8> {
 fn assert_unchanged(volume: &Volume, overlay: &Overlay) {
     for change in overlay.changes().unwrap() {
         let mut at = change.offset;
-        let end = change.offset + change.after.len() as u64;
+        let end = change.offset.saturating_add(change.after.len() as u64);
         while at < end {
             // The structure begins in one of the sectors before.
-            let start = (0..8).map(|back| at - back * 512).find(|start| {
+            let mut before = (0..8_u64).map(|back| at.saturating_sub(back.saturating_mul(512)));
+            let start = before.find(|start| {
                 let mut magic = [0; 4];
                 overlay.read_at(*start, &mut magic).unwrap();
                 [*b"FILE", *b"INDX"].contains(&magic)
@@ -61,7 +64,7 @@ fn assert_unchanged(volume: &Volume, overlay: &Overlay) {
                 plain(bytes, &magic)
             };
             assert_eq!(read(volume.device.as_ref()), read(overlay), "{start:#x}");
-            at = start + len as u64;
+            at = start.saturating_add(len as u64);
         }
     }
 }
