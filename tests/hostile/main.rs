@@ -19,6 +19,7 @@ mod build;
 mod damage;
 #[path = "../support/event_log.rs"]
 mod event_log;
+mod found;
 #[allow(dead_code, reason = "the tests of logs make more of them")]
 #[path = "../hive_logs/writer.rs"]
 mod hive_log;

@@ -436,7 +436,7 @@ fn collect(key: &Key<'_>, seeds: &mut Seeds) {
     for value in key.values().unwrap() {
         let data = value.data().unwrap();
         let name = value.name().to_string();
-        let target = match &name[..] {
+        let target = match name.as_str() {
             "Blob" => "certificate",
             "F" | "V" | "C" => "sam",
             _ if path.ends_with("FirewallRules") || path.ends_with("ConSecRules") => {

@@ -85,7 +85,10 @@ pub fn find(disk: &dyn Bytes) -> Vec<Place> {
         }
         at += len as u64;
     }
-    found.retain(|place| place.len > 0 && place.offset + place.len as u64 <= disk.len());
+    found.retain(|place: &Place| {
+        let end = place.offset.checked_add(place.len as u64);
+        place.len > 0 && end.is_some_and(|end| end <= disk.len())
+    });
     found.sort_by_key(|place| (place.kind, place.offset));
     found
 }
@@ -115,7 +118,7 @@ fn look(offset: u64, sector: &[u8], found: &mut Vec<Place>) {
             for entry in [16, 48] {
                 let region = u64_le(sector, entry + 16);
                 add(Kind::Plain, region, 4096);
-                add(Kind::Plain, region + LONGEST as u64, 4096);
+                add(Kind::Plain, region.saturating_add(LONGEST as u64), 4096);
             }
         }
         b"loge" => add(Kind::VhdxChecked, offset, u32_le(sector, 8) as usize),
@@ -141,7 +144,7 @@ fn look(offset: u64, sector: &[u8], found: &mut Vec<Place>) {
                 header: (offset - start) as usize,
                 entries: (entries - start) as usize,
             };
-            let end = (offset + SECTOR as u64).max(entries + len as u64);
+            let end = (offset + SECTOR as u64).max(entries.saturating_add(len as u64));
             if sector_size >= SECTOR as u64 && end - start <= LONGEST as u64 {
                 add(kind, start, (end - start) as usize);
             }
