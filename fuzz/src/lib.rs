@@ -29,12 +29,6 @@ mod damage;
 #[path = "../../tests/hostile/structures.rs"]
 mod structures;
 
-/// Lets code that catches panics do so: libfuzzer-sys would end the process at the first. One that reaches the target
-/// still ends it. For targets behind which a reader of another crate runs.
-pub fn panics_may_be_caught() {
-    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
-}
-
 /// A short part of an input, whose length its first byte says, and the rest.
 fn split(input: &[u8]) -> (&[u8], &[u8]) {
     let Some((len, rest)) = input.split_first() else {
