@@ -4,14 +4,14 @@
 //! Checks propose edits, `.reg` files are read into edits, plans list them and journals keep them. Nothing
 //! here does anything: [`crate::plan`] alone applies them.
 
+mod boot;
+mod content;
+
 use std::collections::HashMap;
 
+pub use boot::{BootChange, BootEdit, StorePlace};
+pub use content::sha256;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
-use crate::bcd::elements::shown_name;
-use crate::bcd::format::{braced, well_known};
-use crate::bcd::{ElementType, ObjectType};
 
 /// A hive file of a Windows installation, named after its file in `System32\config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -204,99 +204,33 @@ pub enum Edit {
         /// The new name.
         name: String,
     },
+    /// Give a file the content of another file of the same volume, or make it. What is copied is told by its length
+    /// and hash: content is never part of an edit.
+    CopyFile {
+        /// The file that is read. Path from the volume's root, parts separated by `/`.
+        from: String,
+        /// The file that gets its content; made, with the permissions of `from`, where there is none.
+        to: String,
+        /// The length of what is copied, in bytes.
+        length: u64,
+        /// The SHA-256 of what is copied, in hexadecimal digits.
+        sha256: String,
+        /// The new name, in the same folder, under which what `to` held is kept. Without one it is in the journal
+        /// only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<String>,
+        /// Endings of files beside `to`, such as `.LOG1`, that belong to what it held: they get the name of `keep` with
+        /// that ending.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        along: Vec<String>,
+    },
+    /// Delete a file.
+    DeleteFile {
+        /// Path from the volume's root, parts separated by `/`.
+        path: String,
+    },
     /// Change a boot configuration (BCD) store.
     Boot(BootEdit),
-}
-
-/// Where a boot configuration store lies.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct StorePlace {
-    /// The partition; `None` in a mounted folder.
-    pub partition: Option<u32>,
-    /// Path from the volume's root, parts separated by `/`.
-    pub path: String,
-}
-
-/// `\EFI\Microsoft\Boot\BCD on partition 1`.
-impl std::fmt::Display for StorePlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&windows_path(self.path.trim_start_matches('/')))?;
-        match self.partition {
-            Some(number) => write!(f, " on partition {number}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A change of one object of a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BootEdit {
-    /// Which store.
-    pub store: StorePlace,
-    /// Which object.
-    pub object: Uuid,
-    /// What is done to it.
-    #[serde(flatten)]
-    pub change: BootChange,
-}
-
-/// What is done to an object of a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-pub enum BootChange {
-    /// Set an element.
-    SetElement {
-        /// The object's type, which decides what the element means.
-        object_type: ObjectType,
-        /// Which element.
-        element: ElementType,
-        /// The registry type number.
-        #[serde(rename = "type")]
-        kind: u32,
-        /// The bytes, as the store keeps them.
-        data: HexBytes,
-    },
-    /// Delete an element.
-    DeleteElement {
-        /// The object's type, which decides what the element means.
-        object_type: ObjectType,
-        /// Which element.
-        element: ElementType,
-    },
-    /// Make the object, without elements.
-    CreateObject {
-        /// Its type.
-        object_type: ObjectType,
-    },
-    /// Delete the object with all its elements.
-    DeleteObject,
-}
-
-impl BootEdit {
-    /// The object by its name where it has one, else its GUID.
-    pub fn object_name(&self) -> String {
-        well_known(self.object).map_or_else(
-            || braced(self.object),
-            |known| format!("{{{}}}", known.name),
-        )
-    }
-
-    /// `{bootmgr} bootems`, or the object alone.
-    fn what(&self) -> String {
-        let object = self.object_name();
-        match &self.change {
-            BootChange::SetElement {
-                object_type,
-                element,
-                ..
-            }
-            | BootChange::DeleteElement {
-                object_type,
-                element,
-            } => format!("{object} {}", shown_name(*object_type, *element)),
-            BootChange::CreateObject { .. } | BootChange::DeleteObject => object,
-        }
-    }
 }
 
 /// Files and folders that get the same security descriptor.
@@ -392,7 +326,26 @@ impl Edit {
             | Edit::SetValue { hive, key, .. }
             | Edit::DeleteValue { hive, key, .. }
             | Edit::SetKeySecurity { hive, key, .. } => Some((*hive, key)),
-            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => None,
+            Edit::SetSecurity { .. }
+            | Edit::Rename { .. }
+            | Edit::CopyFile { .. }
+            | Edit::DeleteFile { .. }
+            | Edit::Boot(_) => None,
+        }
+    }
+
+    /// The file on the volume of Windows that it changes as a whole: content, name, or that it is there.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Edit::Rename { path, .. } | Edit::DeleteFile { path } => Some(path),
+            Edit::CopyFile { to, .. } => Some(to),
+            Edit::CreateKey { .. }
+            | Edit::DeleteKey { .. }
+            | Edit::SetValue { .. }
+            | Edit::DeleteValue { .. }
+            | Edit::SetKeySecurity { .. }
+            | Edit::SetSecurity { .. }
+            | Edit::Boot(_) => None,
         }
     }
 
@@ -423,7 +376,8 @@ impl Edit {
                 let name = if name.is_empty() { "(Default)" } else { name };
                 format!(r"{}\{name}", hive.full_path(key))
             }
-            Edit::Rename { path, .. } => windows_path(path),
+            Edit::Rename { path, .. } | Edit::DeleteFile { path } => windows_path(path),
+            Edit::CopyFile { to, .. } => windows_path(to),
             Edit::Boot(edit) => format!("{}: {}", edit.store, edit.what()),
             Edit::SetSecurity { groups } => {
                 let mut paths = groups.iter().flat_map(|group| &group.paths);

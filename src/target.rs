@@ -77,6 +77,8 @@ pub struct Target {
     pub notes: Vec<String>,
     /// The boot configuration store that the user named.
     store: Option<String>,
+    /// What waits in the journals of volumes is carried out in memory.
+    replay: bool,
 }
 
 impl Target {
@@ -86,8 +88,13 @@ impl Target {
     /// On a Windows host a drive letter (`F:`) is the volume behind it and `\\\\.\\PhysicalDrive2` a whole disk; what
     /// lies at a longer path is a file or folder.
     pub fn open(path: &Path, access: Access) -> Result<Target> {
+        Target::open_with(path, access, true)
+    }
+
+    /// The same; with `replay` false its volumes are read as they were left, whatever waits in their journals.
+    pub fn open_with(path: &Path, access: Access, replay: bool) -> Result<Target> {
         if cfg!(windows) && name::parse(path).is_some() {
-            return Target::open_windows_device(path, access);
+            return Target::open_windows_device(path, access, replay);
         }
         let metadata = std::fs::metadata(path).map_err(|error| missing(path, error))?;
         if metadata.is_dir() {
@@ -101,7 +108,7 @@ impl Target {
             TargetKind::Device
         };
         let overlay = Arc::new(Overlay::new(Arc::clone(&host)));
-        Target::open_disk(path, kind, host, overlay)
+        Target::open_disk(path, kind, host, overlay, replay)
     }
 
     /// A disk in memory as an image file, for the targets in `fuzz/`.
@@ -109,7 +116,7 @@ impl Target {
     #[doc(hidden)]
     pub fn in_memory(host: SharedDevice) -> Result<Target> {
         let overlay = Arc::new(Overlay::new(Arc::clone(&host)));
-        Target::open_disk(Path::new("memory"), TargetKind::Image, host, overlay)
+        Target::open_disk(Path::new("memory"), TargetKind::Image, host, overlay, true)
     }
 
     /// The image file at `path` without a look at its content: enough to settle an interrupted operation on it,
@@ -133,10 +140,10 @@ impl Target {
         Ok(Some((identity, Box::new(DeviceTarget::new(host, path)))))
     }
 
-    fn open_windows_device(path: &Path, access: Access) -> Result<Target> {
+    fn open_windows_device(path: &Path, access: Access, replay: bool) -> Result<Target> {
         let host = device::open(path, access)?;
         let overlay = Arc::new(Overlay::new(Arc::clone(&host)));
-        let mut target = Target::open_disk(path, TargetKind::Device, host, overlay)?;
+        let mut target = Target::open_disk(path, TargetKind::Device, host, overlay, replay)?;
         if access == Access::Read {
             target.notes.push(
                 "read without a lock: where Windows has the volume mounted, what it has not written yet is not seen"
@@ -158,6 +165,7 @@ impl Target {
             folder: Some(folder),
             notes: Vec::new(),
             store: None,
+            replay: true,
         }
     }
 
@@ -166,6 +174,7 @@ impl Target {
         kind: TargetKind,
         host: SharedDevice,
         overlay: Arc<Overlay>,
+        replay: bool,
     ) -> Result<Target> {
         let container = container::open_file(Arc::clone(&overlay) as SharedDevice, path)
             .context(|| path.display().to_string())?;
@@ -178,7 +187,7 @@ impl Target {
             .iter()
             .map(|partition| Opened {
                 partition: Some(partition.clone()),
-                volume: open_volume(partition, &disk),
+                volume: open_volume(partition, &disk, replay),
             })
             .collect();
         Ok(Target {
@@ -196,6 +205,7 @@ impl Target {
             volumes,
             notes,
             store: None,
+            replay,
         })
     }
 
@@ -207,6 +217,7 @@ impl Target {
                 self.kind,
                 Arc::clone(&disk.host),
                 Arc::clone(&disk.overlay),
+                self.replay,
             ),
             (None, Some(folder)) => Ok(Target::over_folder(&self.path, Arc::clone(folder))),
             (None, None) => Target::open(&self.path, Access::Read),
@@ -330,7 +341,9 @@ impl Target {
             if let Some(Err(_)) = &opened.volume {
                 let reason = match (&self.disk, &opened.partition) {
                     // Opened a second time, because the stored error is not ours to give away.
-                    (Some(disk), Some(partition)) => open_volume(partition, &disk.opened.disk),
+                    (Some(disk), Some(partition)) => {
+                        open_volume(partition, &disk.opened.disk, self.replay)
+                    }
                     _ => None,
                 };
                 if let (Some(Err(error)), Some(number)) = (reason, number) {
@@ -424,12 +437,16 @@ impl Target {
     }
 }
 
-fn open_volume(partition: &Partition, disk: &SharedDevice) -> Option<Result<Arc<dyn Volume>>> {
+fn open_volume(
+    partition: &Partition,
+    disk: &SharedDevice,
+    replay: bool,
+) -> Option<Result<Arc<dyn Volume>>> {
     match partition.content {
         Content::Ntfs => Some(
             partition
                 .open(disk)
-                .and_then(NtfsVolume::open)
+                .and_then(|device| NtfsVolume::open_with(device, replay))
                 .map(|volume| Arc::new(volume) as Arc<dyn Volume>),
         ),
         Content::Fat => Some(

@@ -110,7 +110,11 @@ impl Later {
                 self.values.contains(&value)
             }
             Edit::SetKeySecurity { .. } => self.secured.contains(&(hive, key.to_owned())),
-            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => false,
+            Edit::SetSecurity { .. }
+            | Edit::Rename { .. }
+            | Edit::CopyFile { .. }
+            | Edit::DeleteFile { .. }
+            | Edit::Boot(_) => false,
         }
     }
 
@@ -129,7 +133,11 @@ impl Later {
             Edit::SetKeySecurity { .. } => {
                 self.secured.insert((hive, key));
             }
-            Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => {}
+            Edit::SetSecurity { .. }
+            | Edit::Rename { .. }
+            | Edit::CopyFile { .. }
+            | Edit::DeleteFile { .. }
+            | Edit::Boot(_) => {}
         }
     }
 }
@@ -220,7 +228,11 @@ fn read_back(installation: &Installation, edit: &Edit, hive: HiveName) -> Result
             return Ok(None);
         }
         // Read back by `files` and `boot`.
-        Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => return Ok(None),
+        Edit::SetSecurity { .. }
+        | Edit::Rename { .. }
+        | Edit::CopyFile { .. }
+        | Edit::DeleteFile { .. }
+        | Edit::Boot(_) => return Ok(None),
     };
     match second(opinion, wanted) {
         Second::Confirms => Ok(None),

@@ -39,6 +39,8 @@ pub enum Change {
     Accounts(&'static str, &'static [&'static str]),
     /// A file's bytes.
     Bytes(&'static str, fn(&mut [u8])),
+    /// A file cut to this length.
+    Cut(&'static str, u64),
     /// A file or folder taken away.
     Without(&'static str),
     /// `bcd set` with these arguments.
@@ -54,10 +56,12 @@ pub enum Cure {
     Nothing,
     /// `repair --yes` cures everything.
     Plain,
-    /// `repair --yes` leaves the first, which the second cures when it is named.
+    /// `repair --yes` leaves the first, which these fixes cure when they are named.
     Named(&'static str, &'static str),
-    /// The same, after which `repair --yes` has the third left to cure.
-    NamedThenPlain(&'static str, &'static str, &'static str),
+    /// The same, and the third is left then, for which there is no fix.
+    NamedLeaves(&'static str, &'static str, &'static str),
+    /// The same, and the third is left then, which the fourth cures when it is named.
+    NamedTwice(&'static str, &'static str, &'static str, &'static str),
     /// `repair --yes` leaves this, for which there is no fix.
     Left(&'static str),
     /// All of it is reported only.
@@ -155,6 +159,10 @@ fn change(bench: &Bench, change: &Change) {
             alter(&mut bytes);
             std::fs::write(file(path), bytes).unwrap();
         }
+        Change::Cut(path, length) => {
+            let file = std::fs::File::options().write(true).open(file(path));
+            file.unwrap().set_len(*length).unwrap();
+        }
         Change::Without(path) => {
             let path = file(path);
             if path.is_dir() {
@@ -219,7 +227,10 @@ fn goes_its_road(row: &Row) {
     let offered = finds(&bench, row.found, &name);
     let (code, left) = match row.cure {
         Cure::Nothing | Cure::Plain => (0, ""),
-        Cure::Named(left, _) | Cure::NamedThenPlain(left, _, _) | Cure::Left(left) => (1, left),
+        Cure::Named(left, _)
+        | Cure::NamedLeaves(left, _, _)
+        | Cure::NamedTwice(left, _, _, _)
+        | Cure::Left(left) => (1, left),
         Cure::Told => (1, row.found),
         Cure::Refused(code) => (code, row.found),
         Cure::NotRead(_) => unreachable!(),
@@ -243,15 +254,22 @@ fn goes_its_road(row: &Row) {
                 "{name}: {offered_then:?} is offered"
             );
         }
-        Cure::Named(_, fix) | Cure::NamedThenPlain(_, fix, _) => {
-            assert!(offered_then.contains(fix), "{name}: {offered_then:?}");
-            ends(&bench.run("repair", &["--yes", "--fix", fix]), 0);
+        Cure::Named(_, fixes) => {
+            by_name(&bench, fixes, &offered_then, &name);
             repairs += 1;
-            if let Cure::NamedThenPlain(_, _, then) = row.cure {
-                finds(&bench, then, &name);
-                ends(&bench.run("repair", &["--yes"]), 0);
-                repairs += 1;
-            }
+            finds(&bench, "", &name);
+        }
+        Cure::NamedLeaves(_, fixes, rest) => {
+            by_name(&bench, fixes, &offered_then, &name);
+            repairs += 1;
+            let offered = finds(&bench, rest, &name);
+            assert!(offered.is_empty(), "{name}: {offered:?} is offered");
+        }
+        Cure::NamedTwice(_, fixes, then, more) => {
+            by_name(&bench, fixes, &offered_then, &name);
+            let offered = finds(&bench, then, &name);
+            by_name(&bench, more, &offered, &name);
+            repairs += 2;
             finds(&bench, "", &name);
         }
         _ => {}
@@ -278,6 +296,17 @@ fn goes_its_road(row: &Row) {
         ends(&bench.run("undo", &["--yes"]), 0);
         assert!(bench.sum() == before, "{name}: undo gives every bit back");
     }
+}
+
+/// Repaired with fixes that are named, all of which were offered.
+#[track_caller]
+fn by_name(bench: &Bench, fixes: &'static str, offered: &BTreeSet<String>, name: &str) {
+    let mut arguments = vec!["--yes"];
+    for fix in fixes.split_whitespace() {
+        assert!(offered.contains(fix), "{name}: {offered:?}");
+        arguments.extend(["--fix", fix]);
+    }
+    ends(&bench.run("repair", &arguments), 0);
 }
 
 /// All of a table, also after one that fails.

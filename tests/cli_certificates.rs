@@ -137,12 +137,24 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 #[test]
 fn each_state_is_found_and_only_what_is_certain_is_cured() {
     type Found<'a> = &'a [(&'a str, &'a str)];
-    let cases: [(&str, Found<'_>, Found<'_>); 14] = [
+    let cases: [(&str, Found<'_>, Found<'_>); 15] = [
         ("healthy", &[], &[]),
-        ("cng", &[], &[]),
-        ("expired", &[("rdp-certificate.expired", "risk")], &[]),
+        (
+            "cng",
+            &[("rdp-certificate.key-not-judged", "notice")],
+            &[("rdp-certificate.key-not-judged", "notice")],
+        ),
+        (
+            "expired",
+            &[("rdp-certificate.expired", "risk")],
+            &[("rdp-certificate.expired", "risk")],
+        ),
         ("orphaned", &[("rdp-certificate.orphaned", "broken")], &[]),
-        ("denied", &[("rdp-certificate.store-denied", "risk")], &[]),
+        (
+            "denied",
+            &[("rdp-certificate.store-denied", "risk")],
+            &[("rdp-certificate.store-denied", "risk")],
+        ),
         (
             "denied-empty",
             &[("rdp-certificate.store-denied", "broken")],
@@ -173,6 +185,11 @@ fn each_state_is_found_and_only_what_is_certain_is_cured() {
             "pinned",
             &[("rdp-certificate.pinned", "notice")],
             &[("rdp-certificate.pinned", "notice")],
+        ),
+        (
+            "pinned-keyless",
+            &[("rdp-certificate.pin-dangling", "broken")],
+            &[("rdp-certificate.pin-dangling", "broken")],
         ),
         (
             "pin-expired",
@@ -238,7 +255,7 @@ fn an_expired_certificate_goes_and_the_new_one_stays() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    bench.ends(&["repair", "--yes"], 0);
+    bench.ends(&["repair", "--fix", "rdp-certificate", "--yes"], 0);
     let left = bench.certificates();
     assert_eq!(left.len(), 1);
     let gone = certificates
@@ -280,7 +297,7 @@ fn named_modes() {
         bench.findings(),
         map(&[("rdp-certificate.expired", "risk")])
     );
-    bench.ends(&["repair", "--yes"], 0);
+    bench.ends(&["repair", "--fix", "rdp-certificate", "--yes"], 0);
     assert_eq!(bench.findings(), map(&[]));
 
     let bench = Bench::new("pinned").unwrap();
@@ -342,7 +359,7 @@ fn denies_are_lifted_exactly() {
     let hive_before = bench.folder.path().join("before");
     std::fs::copy(bench.hive("SOFTWARE"), &hive_before).unwrap();
     let dump = foreign::dump(Reader::Hivex, &hive_before);
-    bench.ends(&["repair", "--yes"], 0);
+    bench.ends(&["repair", "--fix", "rdp-certificate", "--yes"], 0);
     let after = bench.permissions();
     let top = format!("/{}", STORE.replace('\\', "/"));
     let mut expected = before.clone();
@@ -390,7 +407,11 @@ fn a_plan_of_permissions_and_its_revert() {
     let before = bench.permissions();
     let plan = bench.folder.path().join("plan.json");
     let plan = plan.to_str().unwrap();
-    let text = bench.ends(&["repair", "--dry-run", "--plan-out", plan], 0);
+    let fix = "rdp-certificate";
+    let text = bench.ends(
+        &["repair", "--fix", fix, "--dry-run", "--plan-out", plan],
+        0,
+    );
     for part in [
         "(D;CI;DCLC;;;SY)",
         r"SystemCertificates\Remote Desktop\CRLs",
@@ -440,7 +461,7 @@ fn a_revert_leaves_alone_what_has_changed_since() {
         return;
     };
     let before = bench.permissions();
-    bench.ends(&["repair", "--yes"], 0);
+    bench.ends(&["repair", "--fix", "rdp-certificate", "--yes"], 0);
     let key = format!(r"HKLM\SOFTWARE\{STORE}\CRLs");
     bench.ends(&["reg delete", &key, "/f"], 0);
     let log = bench.run(&["log", "--format", "json"]);

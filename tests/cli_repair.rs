@@ -435,3 +435,57 @@ fn the_machine_sid_is_that_of_the_sam() {
         );
     }
 }
+
+/// A risk may be somebody's wish: a repair without names leaves it, ends with 1, and tells the command that cures it.
+#[test]
+fn a_repair_without_names_leaves_risks_and_tells_what_cures_them() {
+    let (folder, state) = (support::temporary(), support::temporary());
+    let Some(target) = support::fixture("folder/listener-off", folder.path()) else {
+        return;
+    };
+    let found = |code: i32| -> Vec<String> {
+        let output = coldfix(state.path(), &["diagnose", "--format", "json"], &target);
+        let report: serde_json::Value = serde_json::from_str(&ends(&output, code)).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().map(support::bench::named).collect()
+    };
+    let both = ["broken rdp-listener.invalid", "risk rdp-listener.adapter"];
+    assert_eq!(found(1), both);
+
+    let output = coldfix(state.path(), &["repair", "--yes"], &target);
+    let text = ends(&output, 1);
+    check_summary(&output);
+    assert_eq!(found(1), both[1..]);
+    assert!(
+        text.contains("[rdp-listener.adapter], cured by --fix rdp-listener\n"),
+        "{text}"
+    );
+    let command = text
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("coldfix repair "));
+    let command = command.expect("the command that cures the rest");
+    let last = text.lines().last().unwrap();
+    let fits = format!("; next: {command}");
+    assert!(
+        last.ends_with(&fits) || last.chars().count() + fits.chars().count() > 200,
+        "{last}"
+    );
+
+    // With nothing broken nothing is written, and it is said again.
+    let before = support::sha256_tree(&target);
+    let json = coldfix(
+        state.path(),
+        &["repair", "--yes", "--format", "json"],
+        &target,
+    );
+    let report: serde_json::Value = serde_json::from_str(&ends(&json, 1)).unwrap();
+    assert!(report["operation"].is_null());
+    assert_eq!(report["verdict"], "at-risk");
+    assert_eq!(report["commands"][0]["severity"], "risk");
+    assert_eq!(report["commands"][0]["command"], command);
+    assert_eq!(support::sha256_tree(&target), before);
+
+    support::typed(&format!("{command} --yes"), state.path(), folder.path());
+    assert!(found(0).is_empty());
+}

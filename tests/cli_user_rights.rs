@@ -125,7 +125,12 @@ fn every_trigger_is_cured_to_the_healthy_state() {
         bench.make(masks);
         assert_eq!(bench.findings(), is(expected), "{masks:?}");
         let before = fs::read(bench.hive()).unwrap();
-        ends(&bench.run(&["repair", "--yes"]), 0);
+        let is_broken = expected.iter().any(|(_, severity)| *severity == broken);
+        let arguments = match is_broken {
+            true => &["repair", "--yes"][..],
+            false => &["repair", "--fix", "user-rights", "--yes"],
+        };
+        ends(&bench.run(arguments), 0);
         assert!(bench.findings().is_empty(), "{masks:?}");
         let after = bench.accounts();
         // Entries that were cut to nothing had more rights and privileges, which nobody knows any more.

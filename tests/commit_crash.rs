@@ -105,6 +105,27 @@ fn descriptors_only() -> Scenario {
         .renamed("MachineKeys/b", "c")
 }
 
+/// A hive that is replaced by a copy of another: what it held is kept in a file of its own, its log gets another name, and
+/// two files go. With descriptors, and without as in a plain folder.
+fn whole_files() -> Scenario {
+    Scenario::new(vec![(
+        "config/SYSTEM",
+        noise(700, 20),
+        1300,
+        vec![(0, noise(1300, 21))],
+    )])
+    .secured("config/SYSTEM.LOG1", b"system", b"other")
+    .made(
+        "config/SYSTEM.coldfix-old",
+        &noise(700, 20),
+        Some(b"system"),
+    )
+    .made("config/plain", b"", None)
+    .removed("config/TxR/a.blf", &noise(600, 22), Some(b"system"))
+    .removed("config/TxR/b.blf", b"x", None)
+    .renamed("config/SYSTEM.LOG1", "SYSTEM.coldfix-old.LOG1")
+}
+
 #[test]
 fn after_a_crash_at_any_step_the_target_is_old_or_new() {
     for (name, scenario) in [
@@ -113,6 +134,7 @@ fn after_a_crash_at_any_step_the_target_is_old_or_new() {
         ("folder", folder()),
         ("operations", operations()),
         ("descriptors only", descriptors_only()),
+        ("whole files", whole_files()),
     ] {
         let (runs, faults) = explore_commit(&scenario, Lies::default());
         assert!(faults.is_empty(), "{name}: {faults:#?}");
@@ -124,6 +146,16 @@ fn after_a_crash_at_any_step_the_target_is_old_or_new() {
 /// A host such as ntfs-3g, whose rename can leave both names.
 #[test]
 fn after_a_crash_between_two_names_the_target_is_old_or_new() {
+    let scenario = whole_files();
+    let start = Machine::new(&scenario.old);
+    start.rename_in_two();
+    let action = |machine: &Machine| scenario.commit(machine);
+    let (_, faults) = explore(&start, &action, (&scenario.old, &scenario.new), FIRST);
+    assert!(faults.is_empty(), "{faults:#?}");
+    scenario.commit(&start).unwrap();
+    let (_, faults) = explore(&start, &undo_first, (&scenario.new, &scenario.old), SECOND);
+    assert!(faults.is_empty(), "{faults:#?}");
+
     let scenario = operations();
     let start = Machine::new(&scenario.old);
     start.rename_in_two();
@@ -166,6 +198,7 @@ fn after_a_crash_at_any_step_of_an_undo_the_target_is_old_or_new() {
         ("folder", folder()),
         ("operations", operations()),
         ("descriptors only", descriptors_only()),
+        ("whole files", whole_files()),
     ] {
         let (runs, faults) = explore_undo(&scenario);
         assert!(faults.is_empty(), "{name}: {faults:#?}");
@@ -191,7 +224,7 @@ fn the_simulation_notices_each_sync_that_is_left_out() {
             ..Lies::default()
         },
     ] {
-        for scenario in [raw_image(), descriptors_only()] {
+        for scenario in [raw_image(), descriptors_only(), whole_files()] {
             let (_, faults) = explore_commit(&scenario, lies);
             assert!(!faults.is_empty(), "{lies:?} went unnoticed");
         }
@@ -465,6 +498,70 @@ fn names_and_descriptors_that_no_crash_explains_are_refused_and_left_alone() {
 
 /// The same over the device layer's own test disk, through the target that images and block devices use.
 /// A sector that the disk garbled, neither old nor new, is refused and left as it is.
+/// Neither what somebody has put where a file is to be made, nor what became of one that is to go, is touched.
+#[test]
+fn whole_files_that_no_crash_explains_are_refused_and_left_alone() {
+    let scenario = whole_files();
+    let refused = |machine: &Machine, says: &str| {
+        let found = machine.files();
+        let error = recover_all(machine).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(machine.files(), found);
+    };
+    let mut seen = (false, false);
+    for stop in 0.. {
+        let machine = Machine::new(&scenario.old);
+        machine.stop_after(stop);
+        if scenario.commit(&machine).is_ok() {
+            break;
+        }
+        machine.crash(Loss::Nothing);
+        let names = machine.journal_names();
+        let is_there = |ending| names.iter().any(|name| name.ends_with(ending));
+        if !is_there(".journal") || is_there(".done") {
+            continue;
+        }
+        // Content that differs, of the same length.
+        if machine.files().contains_key(Path::new("config/TxR/a.blf")) {
+            let machine = machine.fork();
+            machine.overwrite(Path::new("config/TxR/a.blf"), 5, b"foreign");
+            refused(&machine, "config/TxR/a.blf holds something else");
+            seen.0 = true;
+        }
+        if machine.files().contains_key(Path::new("config/plain")) {
+            let machine = machine.fork();
+            machine.overwrite_descriptor(Path::new("config/SYSTEM.coldfix-old"), b"foreign");
+            refused(&machine, "config/SYSTEM.coldfix-old holds something else");
+            seen.1 = true;
+        }
+    }
+    assert_eq!(seen, (true, true));
+
+    // Before anything is begun.
+    for (file, says) in [
+        ("config/plain", "config/plain holds something else"),
+        ("config/plain.coldfix-part", "has been made in part"),
+    ] {
+        let mut old = scenario.old.clone();
+        old.insert(file.into(), b"somebody's".to_vec());
+        let machine = Machine::new(&old);
+        let error = scenario.commit(&machine).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(machine.files(), old);
+        assert!(machine.journal_names().is_empty());
+    }
+
+    // Undone, the made file must be what was made.
+    let machine = Machine::new(&scenario.old);
+    scenario.commit(&machine).unwrap();
+    machine.overwrite_descriptor(Path::new("config/SYSTEM.coldfix-old"), b"foreign");
+    let error = undo_first(&machine).unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains("has changed since"), "{error}");
+}
+
 #[test]
 fn the_test_disk_of_the_device_layer_is_recovered_too() {
     let scenario = raw_image();

@@ -12,6 +12,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod commit_simulation;
+mod ntfs_log;
 mod ntfs_support;
 mod support;
 
@@ -27,6 +28,9 @@ use coldfix::volume::ntfs::NtfsVolume;
 
 use commit_simulation::Lies;
 use commit_simulation::explore::{Scenario, explore_commit, explore_undo};
+use ntfs_log::Random;
+use ntfs_log::happenings::{contents, history};
+use ntfs_log::writer::Version;
 
 const NOW: u64 = 133_500_000_000_000_000;
 const SECTOR: usize = 512;
@@ -42,7 +46,7 @@ fn plain() -> Vec<u8> {
 /// A writer, and what it does to a volume.
 type Writer = (&'static str, fn(&dyn Volume));
 
-const WRITERS: [Writer; 10] = [
+const WRITERS: [Writer; 11] = [
     ("a new descriptor", |volume| {
         let new = descriptor("O:BAG:SYD:PAI(A;;FR;;;S-1-5-21-1-2-3-1001)");
         volume
@@ -85,6 +89,22 @@ const WRITERS: [Writer; 10] = [
     }),
     ("a file removed", |volume| {
         volume.remove("Windows/System32/config/small", NOW).unwrap();
+    }),
+    ("a file replaced, what it held and its log kept", |volume| {
+        let system = "Windows/System32/config/SYSTEM";
+        let old = volume.read(system, 1 << 24).unwrap();
+        volume
+            .create_file_like(&format!("{system}.coldfix-old"), &old, system, NOW)
+            .unwrap();
+        let new: Vec<u8> = old.iter().map(|byte| byte ^ 0x5A).collect();
+        volume.replace(system, &new).unwrap();
+        volume
+            .rename(
+                "Windows/System32/config/small",
+                "SYSTEM.coldfix-old.LOG1",
+                NOW,
+            )
+            .unwrap();
     }),
     ("a file that leaves its record", |volume| {
         volume
@@ -165,6 +185,55 @@ fn after_a_crash_at_any_write_of_any_writer_the_volume_is_old_or_new() {
                 "{geometry:?}, {name}: {} ranges, {runs} + {undone} crashes",
                 changes.len()
             );
+        }
+    }
+}
+
+/// A volume whose journal waits for a replay that takes something back, as this seed has it.
+fn waiting(image: &[u8], seed: u64, version: Version) -> Vec<u8> {
+    let history = history(image, seed, version, 6, &["many"]);
+    let mut random = Random(seed);
+    for end in (3..history.len()).rev() {
+        let crash = history.crash(end, &mut random);
+        let volume = NtfsVolume::open(Arc::new(MemoryDevice::new(crash.image.clone()))).unwrap();
+        let state = volume.state().journal.clone().unwrap();
+        let replay = state.replay.unwrap_or_default();
+        if replay.undone > 1 && replay.redone > 3 {
+            return crash.image;
+        }
+    }
+    panic!("nothing to take back in the history of seed {seed}");
+}
+
+/// A repair whose plan includes what waited in the journal: in one operation, or not at all, and undone with it.
+#[test]
+fn after_a_crash_at_any_write_of_a_replay_the_volume_waits_as_before_or_is_new() {
+    let Some(image) = ntfs_support::made_with((8, 1024, 512), 60) else {
+        return;
+    };
+    let image = fs::read(image).unwrap();
+    for (seed, version) in [(11, Version::Tail), (12, Version::Fast)] {
+        let old = waiting(&image, seed, version);
+        for (name, writer) in [WRITERS[0], WRITERS[3], WRITERS[5], WRITERS[6], WRITERS[8]] {
+            let changes = changes(&old, writer);
+            let scenario = scenario(&changes);
+            let (runs, faults) = explore_commit(&scenario, Lies::default());
+            assert!(faults.is_empty(), "{name}: {faults:#?}");
+            let (undone, faults) = explore_undo(&scenario);
+            assert!(faults.is_empty(), "{name}, undo: {faults:#?}");
+            eprintln!(
+                "{version:?}, {name}: {} ranges, {runs} + {undone} crashes",
+                changes.len()
+            );
+            // The old volume waits still, and comes to the same again; the new one does not wait.
+            let overlay = Arc::new(Overlay::new(Arc::new(MemoryDevice::new(old.clone()))));
+            let volume = NtfsVolume::open(overlay.clone()).unwrap();
+            assert!(volume.state().journal.as_ref().unwrap().is_replayed());
+            writer(&volume);
+            assert_eq!(overlay.changes().unwrap(), changes, "{name}");
+            let new = contents(&overlay);
+            let volume = NtfsVolume::open(Arc::new(MemoryDevice::new(new))).unwrap();
+            assert_eq!(volume.state().unclean_journal, None, "{name}");
         }
     }
 }

@@ -116,9 +116,14 @@ impl Copy {
         options.read(true).write(true).open(self.path()).unwrap()
     }
 
+    /// As it was left: what waits in the journal is not carried out.
     fn open(&self) -> Opened {
+        self.open_with(false)
+    }
+
+    fn open_with(&self, replay: bool) -> Opened {
         let overlay = Arc::new(Overlay::new(FileDevice::open(&self.path())));
-        let volume = NtfsVolume::open(overlay.clone()).unwrap();
+        let volume = NtfsVolume::open_with(overlay.clone(), replay).unwrap();
         Opened { overlay, volume }
     }
 
@@ -581,13 +586,14 @@ fn an_open_transaction_is_named() {
     let folder = support::temporary();
     let output = support::run(
         support::coldfix(folder.path())
-            .arg("inspect")
+            .args(["inspect", "--replay-journal=off"])
             .arg(copy.path()),
     );
     let text = String::from_utf8(output.stdout).unwrap();
     for line in [
         "  journal ($LogFile): pending, version 2.0, its end at LSN 0x2891df, 1 transaction, 11 pages; 36 records to \
          do again, 1 to take back\n",
+        "    waiting: UpdateFileNameAllocation, 8 to do again, 1 to take back\n",
         &format!(
             "    open transaction {:#x}: to be taken back, from LSN 0x2891df\n",
             open.id
@@ -906,7 +912,8 @@ fn permissions_are_refused_on_a_pending_journal_until_it_is_discarded_by_name() 
     let state = support::temporary();
     let (image, path) = (copy.text(), plain_path(&B));
     let original = support::sha256(&copy.path());
-    let (_, text) = coldfix(state.path(), &["inspect", &image]);
+    let off = "--replay-journal=off";
+    let (_, text) = coldfix(state.path(), &["inspect", &image, off]);
     assert!(text.contains("pending"), "{text}");
     let grant = [
         "acl",
@@ -915,10 +922,12 @@ fn permissions_are_refused_on_a_pending_journal_until_it_is_discarded_by_name() 
         path,
         "*S-1-5-21-7-8-9-1001:R",
         "--yes",
+        off,
     ];
     let (code, text) = coldfix(state.path(), &grant);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("--discard-journal"), "{text}");
+    assert!(text.contains("leave out --replay-journal=off"), "{text}");
     assert_eq!(support::sha256(&copy.path()), original);
     let discard = [&grant[..], &["--discard-journal"]].concat();
     let (code, text) = coldfix(state.path(), &discard);
@@ -932,4 +941,34 @@ fn permissions_are_refused_on_a_pending_journal_until_it_is_discarded_by_name() 
     let (code, text) = coldfix(state.path(), &["undo", &image, "--yes"]);
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(support::sha256(&copy.path()), original);
+
+    // It is carried out unless that is switched off; then nothing has to be thrown away.
+    let (_, text) = coldfix(state.path(), &["inspect", &image]);
+    assert!(text.contains("pending, carried out in memory"), "{text}");
+    assert_eq!(support::sha256(&copy.path()), original);
+    let grant: Vec<&str> = grant.into_iter().filter(|word| *word != off).collect();
+    for more in [None, Some("--discard-journal")] {
+        let grant: Vec<&str> = grant.iter().copied().chain(more).collect();
+        let (code, text) = coldfix(state.path(), &grant);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(
+            text.contains("carried out what waited in the journal"),
+            "{text}"
+        );
+        assert_eq!(
+            text.contains("nothing had to be thrown away"),
+            more.is_some()
+        );
+        assert_eq!(copy.probe(), Some(0));
+        assert!(!copy.is_marked_dirty());
+        copy.audit();
+        let (code, text) = coldfix(state.path(), &["acl", "show", &image, path]);
+        assert!(
+            code == Some(0) && text.contains("S-1-5-21-7-8-9-1001:(R)"),
+            "{text}"
+        );
+        let (code, text) = coldfix(state.path(), &["undo", &image, "--yes"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(support::sha256(&copy.path()), original);
+    }
 }

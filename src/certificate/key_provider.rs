@@ -16,6 +16,11 @@ use crate::error::{Error, Result};
 /// Ours: no container's or provider's name comes near it.
 const LONGEST_NAME: usize = 4096;
 
+/// Windows' own provider of CNG that keeps keys in files.
+const SOFTWARE: &str = "Microsoft Software Key Storage Provider";
+/// The flag of a key of the machine.
+const OF_MACHINE: u32 = 0x20;
+
 /// Where a private key lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyProvider {
@@ -53,6 +58,12 @@ impl KeyProvider {
     /// CNG.
     pub fn is_capi(&self) -> bool {
         self.kind != 0
+    }
+
+    /// True for a key of the machine that CNG keeps in a file; false for those of users, chips and cards too.
+    pub fn is_cng_file(&self) -> bool {
+        let is_software = self.provider.eq_ignore_ascii_case(SOFTWARE);
+        !self.is_capi() && is_software && self.flags & OF_MACHINE != 0
     }
 }
 

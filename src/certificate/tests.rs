@@ -35,6 +35,21 @@ fn provider(container: &str, provider: &str, kind: u32) -> Vec<u8> {
 }
 
 #[test]
+fn file_names_of_cng_keys() {
+    // As Windows 11 has named the files of these keys.
+    for (key, stem) in [
+        ("Google Chromekey1", "7096db7aeb75c0d3497ecd56d355a695"),
+        (
+            "Microsoft Connected Devices Platform device certificate",
+            "de7cf8a7901d2ad13e5c67c29e5d1662",
+        ),
+    ] {
+        assert_eq!(container::cng_file_stem(key).as_deref(), Some(stem));
+    }
+    assert_eq!(container::cng_file_stem("Schlüssel"), None);
+}
+
+#[test]
 fn file_names_of_containers() {
     // The known names of Windows' own key files.
     for (container, stem) in [

@@ -15,7 +15,8 @@ use crate::windows::{
 };
 
 use super::{
-    Check, Facts, Finding, Gathered, Problem, Severity, Stage, account_fixes, shown, system_path,
+    Check, Facts, Finding, Gathered, Problem, Run, Severity, Stage, account_fixes, shown,
+    system_path,
 };
 
 const SOURCE: &[&str] = &[
@@ -118,7 +119,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::Hive(HiveName::Sam, run),
 };
 
 /// Everything the check needs, read once.

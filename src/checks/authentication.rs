@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::windows::Reading;
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unjudged, unknown_value,
 };
 
 const LSA: &str = r"Control\Lsa";
@@ -105,7 +105,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIPS: Fix = Fix {

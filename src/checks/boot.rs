@@ -6,7 +6,7 @@ use crate::bcd::text::View;
 use crate::bcd::{Device, ElementType, Object, Value};
 use crate::windows::boot::UEFI_STORE;
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding};
+use super::{Check, Evidence, EvidenceKind, Facts, Finding, Run};
 
 mod problems;
 mod serial_console;
@@ -49,7 +49,7 @@ pub(super) const CHECK: Check = Check {
         &LOADER_MISSING,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 fn evidence(location: String, found: impl Into<String>, expected: &str) -> Evidence {

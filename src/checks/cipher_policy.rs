@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::windows::{Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, unjudged,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, unjudged,
     unknown_value,
 };
 
@@ -49,7 +49,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No key, no value, or a list with entries.",
     problems: &[&EMPTY, &NO_CURVES, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::Hive(HiveName::Software, run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -7,8 +7,8 @@ use crate::windows::Reading;
 
 use super::cloud::cloud;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unknown_value,
 };
 
 const KEY: &str = r"Control\TimeZoneInformation";
@@ -36,7 +36,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "1, or a time zone without difference to UTC. On premises 0 or absent is normal.",
     problems: &[&LOCAL],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -7,7 +7,7 @@
 use crate::edit::HiveName;
 use crate::windows::{ControlSet, Reading};
 
-use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage, shown, system_path};
+use super::{Check, Facts, Finding, Gathered, Problem, Run, Severity, Stage, shown, system_path};
 
 /// The start type that switches a service off.
 const DISABLED: u32 = 4;
@@ -96,7 +96,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Neither service is there: not a machine of Azure, or one that was made without the agent.",
     problems: &[&DISABLED_AGENT, &MISSING_AGENT],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::windows::Reading;
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unknown_value,
 };
 
 const KEY: &str = "Select";
@@ -34,7 +34,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "0. Windows 8 and later keep no second set.",
     problems: &[&FAILED],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::windows::{ControlSet, Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unknown_value,
 };
 
 const KEY: &str = r"Control\CrashControl";
@@ -46,7 +46,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "CrashDumpEnabled 1 (full), 2 (kernel), 3 (small) or 7 (automatic); AutoReboot 1 or no value.",
     problems: &[&OFF, &STAYS],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -4,7 +4,7 @@
 use crate::edit::HiveName;
 use crate::windows::Reading;
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
+use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Run, Severity, Stage};
 
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 
@@ -42,7 +42,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Every edition but the Home editions. A name that is not known, or absent, is not judged.",
     problems: &[&HOME_EDITION],
     source: SOURCE,
-    run,
+    run: Run::Hive(HiveName::Software, run),
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {

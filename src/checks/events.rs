@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::windows::{EventLogs, LogState, LoggedEvent};
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
+use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Run, Severity, Stage};
 
 use logons::Failures;
 use signs::Why;
@@ -136,7 +136,7 @@ pub(super) const CHECK: Check = Check {
         &UNREAD,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 /// What signs lead to.

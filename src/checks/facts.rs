@@ -29,6 +29,8 @@ pub struct Facts<'a> {
     pub(super) group_policy: OnceCell<GroupPolicy>,
     /// The files in the MachineKeys folder, once asked for; there can be many.
     pub(super) key_files: OnceCell<Result<Option<KeyFiles>>>,
+    /// The files of the CNG keys of the machine, once asked for; why they are not known.
+    cng_keys: OnceCell<Result<Vec<KeyFiles>, String>>,
     /// Remote Desktop's own key and its folder, once asked for.
     pub(super) machine_keys: OnceCell<Result<Option<machine_keys::Keys>>>,
     /// Where new passwords come from; only who asks for fixes gives one.
@@ -44,17 +46,27 @@ impl<'a> Facts<'a> {
     pub fn gather(installation: &'a Installation, now: Timestamp) -> Result<Facts<'a>> {
         installation.check_usable()?;
         Ok(Facts {
-            installation,
             select: installation.select()?,
             build: installation.build_number(),
+            ..Facts::of_files(installation, now)
+        })
+    }
+
+    /// What is left where SYSTEM cannot be read: the files. For fixes that look at nothing else.
+    pub fn of_files(installation: &'a Installation, now: Timestamp) -> Facts<'a> {
+        Facts {
+            installation,
+            select: Select::default(),
+            build: None,
             now,
             group_policy: OnceCell::new(),
             key_files: OnceCell::new(),
+            cng_keys: OnceCell::new(),
             machine_keys: OnceCell::new(),
             secrets: None,
             earlier: RefCell::default(),
             events: OnceCell::new(),
-        })
+        }
     }
 
     /// The events that tell of Remote Desktop.
@@ -86,6 +98,20 @@ impl<'a> Facts<'a> {
                 )),
             },
         }
+    }
+
+    /// The files of the machine's CNG keys, listed once.
+    ///
+    /// # Errors
+    /// Why they cannot be listed, in plain words.
+    pub(super) fn cng_keys(&self) -> Result<&[KeyFiles], &str> {
+        let list = || match self.installation.cng_key_files() {
+            Ok(Some(files)) => Ok(files),
+            Ok(None) => Err("there is no such folder".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let listed = self.cng_keys.get_or_init(list);
+        listed.as_deref().map_err(String::as_str)
     }
 
     /// The control sets to judge and to repair.

@@ -109,6 +109,7 @@ impl Problem {
             fixes: self.fixes.iter().map(|fix| (*fix).to_owned()).collect(),
             source: source.iter().map(|source| (*source).to_owned()).collect(),
             cure: Vec::new(),
+            files: Vec::new(),
         }
     }
 }
@@ -187,6 +188,9 @@ pub struct Finding {
     /// The edits that cure it without being asked for by name; empty when it needs a decision.
     #[serde(skip)]
     pub cure: Vec<Edit>,
+    /// Files of the volume that somebody needs for a cure by hand.
+    #[serde(skip)]
+    pub files: Vec<String>,
 }
 
 impl Finding {

@@ -11,7 +11,7 @@ use crate::windows::{ControlSet, Reading, value};
 
 use super::events::{self, Firewall, Service, Sign};
 use super::{
-    Check, Evidence, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage,
+    Check, Evidence, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage,
     system_path, unknown_value,
 };
 
@@ -60,7 +60,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No key or no value. A value of type REG_SZ, empty or not, as long as the service runs.",
     problems: &[&TYPE, &TEXT, &LEFT_OVER],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

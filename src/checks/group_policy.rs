@@ -8,7 +8,7 @@ use crate::windows::rdp_settings::POLICY;
 
 use super::twins::{self, HOLD};
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity,
     Stage, shown, system_path, unknown_value,
 };
 
@@ -56,7 +56,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Start 2; 4 is a known temporary measure against policies that take a repair back. No policy file, or none that touches the settings of Remote Desktop.",
     problems: &[&HELD, &RETURNS, &UNREADABLE],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -15,7 +15,7 @@ use crate::windows::{ControlSet, Reading};
 use super::authentication::{ORACLE, ORACLE_KEYS};
 use super::twins::{self, deletion_note};
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, firewall,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, firewall,
     group_policy, machine_keys, shown, system_path, unknown_value,
 };
 
@@ -108,7 +108,7 @@ pub(super) const CHECK: Check = Check {
         &MACHINE_KEYS,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -13,7 +13,7 @@ use crate::windows::{ControlSet, value};
 
 use super::firewall::consec_key;
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity,
     Stage, rdp_port, unknown_value,
 };
 
@@ -51,7 +51,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No key ConSecRules, which is how Windows comes; or rules that are off, that only request security, or that concern other protocols and ports.",
     problems: &[&BLOCKS, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -13,7 +13,7 @@ use crate::edit::Edit;
 use crate::error::Result;
 use crate::windows::Reading;
 
-use super::{Check, Facts, Finding, Fix, Gathered, Problem, Proposal, unknown_value};
+use super::{Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, unknown_value};
 
 mod profiles;
 mod session_manager;
@@ -49,7 +49,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 const UNCLEAR: Problem = Problem::unclear("logon.unclear", super::Stage::Logon);

@@ -19,7 +19,7 @@ use crate::security::{AclField, Descriptor, Sid, sddl};
 use crate::windows::key_files::USUAL_PLACE;
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Run, Severity, Stage,
     unknown_value,
 };
 
@@ -87,7 +87,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "NETWORK SERVICE, the account of TermService, may read the key. A missing folder or key is healthy: Windows makes them.",
     problems: &[&KEY_UNREADABLE, &FOLDER_HARDENED, &CLONE, &UNJUDGED],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

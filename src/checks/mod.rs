@@ -10,6 +10,7 @@
 
 use crate::edit::{Edit, HiveName};
 use crate::error::{Error, Result};
+use crate::windows::Installation;
 
 mod account_fixes;
 mod accounts;
@@ -53,10 +54,12 @@ mod rdp_listener;
 mod rdp_port;
 mod rdp_sessions;
 mod registry_backup;
+mod registry_restore;
 mod rpc_host;
 mod services;
 mod temp_folder;
 mod tls;
+mod transaction_logs;
 mod twins;
 mod updates;
 mod user_rights;
@@ -87,7 +90,18 @@ pub struct Check {
     /// Where the knowledge comes from.
     pub source: &'static [&'static str],
     /// Looks.
-    pub run: fn(&Facts<'_>) -> Vec<Finding>,
+    pub run: Run,
+}
+
+/// How a check looks, and what it cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// At the volume and the files of the registry, whether these can be read or not.
+    Files(fn(&Installation) -> Vec<Finding>),
+    /// At the control sets of SYSTEM, and whatever else is there.
+    System(fn(&Facts<'_>) -> Vec<Finding>),
+    /// At one more hive, without which it knows nothing.
+    Hive(HiveName, fn(&Facts<'_>) -> Vec<Finding>),
 }
 
 /// A repair that can be asked for by name.
@@ -191,6 +205,9 @@ pub const FIXES: &[&Fix] = &[
     &policy_block::FIX,
     &control_set::FIX,
     &registry_backup::FIX,
+    &registry_restore::FIX,
+    &transaction_logs::FIX,
+    &migration::FIX,
     &network_dhcp::FIX,
     &network_dns::FIX,
     &network_provider::FIX,
@@ -224,33 +241,86 @@ pub const FIXES: &[&Fix] = &[
     &boot::RECOVERY_LOOP,
 ];
 
-/// Runs every check. Findings of the same id become one with all their evidence; the worst come first, and of
-/// equally bad ones those that stop a connection earliest.
-pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
+/// The fixes that look at files only.
+const OF_FILES: [&Fix; 2] = [&registry_restore::FIX, &transaction_logs::FIX];
+
+impl Fix {
+    /// Whether it can be carried out where SYSTEM cannot be read, with [`Facts::of_files`].
+    pub fn is_of_files(&self) -> bool {
+        OF_FILES.iter().any(|fix| fix.name == self.name)
+    }
+}
+
+/// What came of looking.
+#[derive(Debug, Default)]
+pub struct Diagnosis {
+    /// What was found: the worst first, and of equally bad ones those that stop a connection earliest.
+    pub findings: Vec<Finding>,
+    /// The checks that could not look, each with the hive that is missing or cannot be used.
+    pub skipped: Vec<(&'static Check, HiveName)>,
+}
+
+/// Runs every check. Findings of the same id become one with all their evidence.
+pub fn diagnose(facts: &Facts<'_>) -> Diagnosis {
+    let mut diagnosis = look(facts.installation, Some(facts));
+    events::join(facts, &mut diagnosis.findings);
+    sort(&mut diagnosis.findings);
+    diagnosis
+}
+
+/// Runs the checks that go without SYSTEM: what is left to be done where [`Facts::gather`] fails.
+pub fn diagnose_files(installation: &Installation) -> Diagnosis {
+    let mut diagnosis = look(installation, None);
+    sort(&mut diagnosis.findings);
+    diagnosis
+}
+
+fn look(installation: &Installation, facts: Option<&Facts<'_>>) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
     for check in CHECKS {
-        for finding in (check.run)(facts) {
+        let found = match (check.run, facts) {
+            (Run::Files(run), _) => run(installation),
+            (Run::System(_) | Run::Hive(..), None) => {
+                diagnosis.skipped.push((check, HiveName::System));
+                continue;
+            }
+            (Run::System(run), Some(facts)) => run(facts),
+            (Run::Hive(name, run), Some(facts)) => match installation.registry.hive(name) {
+                Ok(Some(_)) => run(facts),
+                Ok(None) | Err(_) => {
+                    diagnosis.skipped.push((check, name));
+                    continue;
+                }
+            },
+        };
+        for finding in found {
             debug_assert!(
                 check.found(&finding),
                 "{} is not listed by its check",
                 finding.id
             );
-            match findings.iter_mut().find(|known| known.id == finding.id) {
-                Some(known) => {
-                    known.severity = known.severity.max(finding.severity);
-                    if known.sentence != finding.sentence {
-                        known.sentence = None;
-                    }
-                    known.evidence.extend(finding.evidence);
-                    known.cure.extend(finding.cure);
-                }
-                None => findings.push(finding),
-            }
+            add(&mut diagnosis.findings, finding);
         }
     }
-    events::join(facts, &mut findings);
+    diagnosis
+}
+
+fn add(findings: &mut Vec<Finding>, finding: Finding) {
+    match findings.iter_mut().find(|known| known.id == finding.id) {
+        Some(known) => {
+            known.severity = known.severity.max(finding.severity);
+            if known.sentence != finding.sentence {
+                known.sentence = None;
+            }
+            known.evidence.extend(finding.evidence);
+            known.cure.extend(finding.cure);
+        }
+        None => findings.push(finding),
+    }
+}
+
+fn sort(findings: &mut [Finding]) {
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.stage));
-    findings
 }
 
 /// The events that tell of Remote Desktop, newest first, each with the finding of [`diagnose`] that it proves.

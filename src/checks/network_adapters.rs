@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::edit::HiveName;
 use crate::windows::ControlSet;
 
-use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage};
+use super::{Check, Facts, Finding, Gathered, Problem, Run, Severity, Stage};
 
 /// The device class of network adapters.
 const CLASS: &str = "{4d36e972-e325-11ce-bfc1-08002be10318}";
@@ -50,7 +50,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "One adapter of each hardware id. A machine with several network cards has several, which is no fault.",
     problems: &[&DRIVER, &SEVERAL],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {

@@ -10,7 +10,7 @@ use crate::windows::{ControlSet, Reading};
 
 use super::cloud::cloud;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, system_path,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, system_path,
     unjudged, unknown_value,
 };
 
@@ -69,7 +69,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "EnableDHCP 1. No value is left alone, and 0.0.0.0 is no address.",
     problems: &[&STATIC_IN_CLOUD, &SEVERAL_IN_CLOUD, &STATIC, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

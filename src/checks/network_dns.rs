@@ -9,7 +9,7 @@ use crate::windows::{ControlSet, Reading, value};
 
 use super::network_dhcp::interfaces;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, system_path,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, system_path,
     unjudged, unknown_value,
 };
 
@@ -36,7 +36,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No NameServer, an empty one, or the same servers that DHCP gave, in any order.",
     problems: &[&BY_HAND, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

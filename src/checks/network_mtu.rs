@@ -7,8 +7,8 @@ use crate::windows::Reading;
 
 use super::network_dhcp::interfaces;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unjudged, unknown_value,
 };
 
 /// What every host has to accept (RFC 791), and what Ethernet carries.
@@ -39,7 +39,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No value (what the adapter says), or 576 to 1500.",
     problems: &[&UNUSUAL, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

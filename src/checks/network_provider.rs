@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::windows::{ControlSet, Presence, Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, system_path,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, system_path,
     unjudged, unknown_value,
 };
 
@@ -47,7 +47,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Providers of virtualisation tools (VBoxSF, vmhgfs) belong there while their tools are installed. A provider without ProviderPath, or with a path that leads elsewhere, is left alone.",
     problems: &[&ORPHAN, &OWN_MISSING, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

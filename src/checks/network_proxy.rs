@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::windows::{Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, unjudged,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown, unjudged,
     unknown_value,
 };
 
@@ -36,7 +36,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "A ProxyServer is inert while ProxyEnable is 0 or absent.",
     problems: &[&ON, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::Hive(HiveName::Software, run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -6,7 +6,7 @@ use crate::windows::Reading;
 use crate::windows::rdp_settings::{LISTENER, USER_AUTHENTICATION};
 
 use super::twins::{NLA, Twins, deletion_note, policy_differs};
-use super::{Check, Facts, Finding, Fix, Problem, Proposal, Severity, Stage, unknown_value};
+use super::{Check, Facts, Finding, Fix, Problem, Proposal, Run, Severity, Stage, unknown_value};
 use crate::edit::HiveName;
 
 const SOURCE: &[&str] = &[
@@ -53,7 +53,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No value, 0 or 1: NLA on is never a fault, NLA off is a choice.",
     problems: &[&POLICY, &INVALID, &OVERRIDDEN, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

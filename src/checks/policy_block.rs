@@ -15,8 +15,8 @@ use crate::volume::{EntryKind, Volume};
 use crate::windows::{Reading, value};
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage, shown,
-    unjudged, unknown_value,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Run, Severity, Stage,
+    shown, unjudged, unknown_value,
 };
 
 const SAFER: &str = r"Policies\Microsoft\Windows\Safer\CodeIdentifiers";
@@ -81,7 +81,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No DefaultLevel, or another than 0; collections without rules, or with EnforcementMode 0. The files of a policy alone (gpt.ini, Registry.pol) mean nothing.",
     problems: &[&BLOCKED, &LIMITS, &SCRIPTS, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

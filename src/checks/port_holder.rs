@@ -5,7 +5,7 @@ use crate::edit::HiveName;
 use crate::windows::{Reading, value};
 
 use super::rdp_listener::LISTENER;
-use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage, system_path};
+use super::{Check, Facts, Finding, Gathered, Problem, Run, Severity, Stage, system_path};
 
 const RESERVATIONS: &str = r"Services\HTTP\Parameters\UrlAclInfo";
 /// Where `netsh interface portproxy` keeps what it forwards: value names are listening address and port.
@@ -53,7 +53,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Windows reserves 80, 443, 2869, 3387, 3392, 5357, 5358, 5985, 5986, 10243 to 10247 and 47001 for itself.",
     problems: &[&RESERVED, &FORWARDS, &NAMED],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 /// The port of a URL such as `https://+:443/path/` or `http://[::1]:80/`.

@@ -8,8 +8,8 @@ use crate::windows::{Reading, value};
 
 use super::twins::{NOT_DENIED, Twins, deletion_note};
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unjudged, unknown_value,
 };
 
 /// Values that matter only where they are there, and what they must be.
@@ -97,7 +97,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

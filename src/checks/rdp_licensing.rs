@@ -8,7 +8,7 @@
 use crate::edit::HiveName;
 use crate::windows::{ControlSet, Reading, from_filetime, value};
 
-use super::{Check, Facts, Finding, Gathered, Problem, Severity, Stage};
+use super::{Check, Facts, Finding, Gathered, Problem, Run, Severity, Stage};
 
 const GRACE: &str = r"Control\Terminal Server\RCM\GracePeriod";
 const SEALED: &str = "L$RTMTIMEBOMB_";
@@ -40,7 +40,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No such value; or a licence server; or a key written in the last 120 days.",
     problems: &[&OVER],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 fn run(facts: &Facts<'_>) -> Vec<Finding> {

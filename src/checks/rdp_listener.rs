@@ -8,8 +8,8 @@ use crate::windows::{ControlSet, Reading};
 
 use super::twins::{self, LAYER, LEVEL, Twins, deletion_note};
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unjudged, unknown_value,
 };
 
 pub(super) use crate::windows::rdp_settings::LISTENER;
@@ -135,7 +135,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -10,7 +10,7 @@ use crate::windows::{ControlSet, Reading};
 
 use super::rdp_listener::LISTENER;
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, firewall, shown,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, firewall, shown,
     system_path, unjudged, unknown_value,
 };
 
@@ -53,7 +53,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "No value (3389), or a port from 1 to 65535.",
     problems: &[&INVALID, &MOVED, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -11,7 +11,7 @@ use crate::windows::rdp_settings::{
 
 use super::twins::{self, deletion_note, tell_origin};
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, unjudged,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown, unjudged,
     unknown_value,
 };
 
@@ -52,7 +52,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "MaxInstanceCount 4294967295, the others 0, or no value. Time limits are in milliseconds.",
     problems: &[&NONE, &LIMITED, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -3,12 +3,12 @@
 
 use crate::edit::{Edit, HiveName, windows_path};
 use crate::error::Result;
-use crate::volume::EntryKind;
-use crate::windows::{HiveFile, from_filetime};
+use crate::volume::Volume;
+use crate::windows::{HiveFile, Installation, from_filetime};
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, Stage,
-    unknown_value,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Run, Severity, Stage,
+    hive_state, registry_restore, transaction_logs, unknown_value,
 };
 
 const MANAGER: &str = r"Control\Session Manager\Configuration Manager";
@@ -24,9 +24,9 @@ const USABLE: Problem = Problem {
     title: "Windows has kept copies of its registry that can be read",
     severity: Severity::Notice,
     stage: Stage::Start,
-    trigger: "SYSTEM or SOFTWARE is missing or damaged, and RegBack holds sound copies of both.",
-    cause: "A damaged hive can be replaced by its copy: with the disk attached to another computer, give the files in System32\\config other names, then copy SYSTEM and SOFTWARE from RegBack, both of the same day. SAM and SECURITY only as a pair, and only when they are damaged too: passwords become those of that day, and a member of a domain may have to join again.",
-    fixes: &[],
+    trigger: "A hive is missing or damaged, and RegBack holds a sound copy of it: of SYSTEM and SOFTWARE, and of SAM and SECURITY, only of both.",
+    cause: "A damaged hive can be replaced by its copy, which is done by name only: everything that changed after the day of the copy is lost. SAM and SECURITY are replaced as a pair, and only when one of them is damaged too: passwords become those of that day, and a member of a domain may have to join again.",
+    fixes: &[registry_restore::FIX.name],
 };
 
 const NONE: Problem = Problem {
@@ -34,7 +34,7 @@ const NONE: Problem = Problem {
     title: "Windows has kept no usable copy of its registry",
     severity: Severity::Notice,
     stage: Stage::Start,
-    trigger: "SYSTEM or SOFTWARE is missing or damaged, and RegBack does not hold sound copies of both.",
+    trigger: "A hive is missing or damaged, and RegBack holds no sound copy of it, or not of both of a pair.",
     cause: "Since Windows 10 1803 RegBack stays empty unless EnablePeriodicBackup is set. What is left are snapshots and backups of the whole disk.",
     fixes: &[],
 };
@@ -42,11 +42,11 @@ const NONE: Problem = Problem {
 pub(super) const CHECK: Check = Check {
     id: "registry-backup",
     title: "When the registry is damaged, copies of it are found",
-    looks_at: "The files in System32\\config\\RegBack, and the transaction logs in System32\\config\\TxR, when SYSTEM or SOFTWARE is missing or damaged.",
+    looks_at: "The files in System32\\config\\RegBack, and the transaction logs in System32\\config\\TxR, when a hive is missing or damaged.",
     healthy: "A sound registry: then nothing is looked at. RegBack is empty on stock Windows 10 1803 and later.",
     problems: &[&USABLE, &NONE],
     source: SOURCE,
-    run,
+    run: Run::Files(run),
 };
 
 pub(super) const FIX: Fix = Fix {
@@ -58,95 +58,91 @@ pub(super) const FIX: Fix = Fix {
     edits,
 };
 
-fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let damaged = [HiveName::System, HiveName::Software]
-        .into_iter()
-        .any(|name| match facts.registry().hive(name) {
-            Ok(Some(file)) => file.faults().iter().any(|fault| fault.fatal),
-            Ok(None) | Err(_) => true,
-        });
-    if !damaged {
+fn run(installation: &Installation) -> Vec<Finding> {
+    let lost = hive_state::lost(installation);
+    if lost.is_empty() {
         return Vec::new();
     }
-    let config = format!("{}/System32/config", facts.installation.directory);
-    let copies = HiveName::ALL.map(|name| (name, copy(facts, &config, name)));
-    let sound = |wanted: HiveName| {
-        let mut copies = copies.iter();
-        copies.any(|(name, copy)| *name == wanted && copy.sound)
-    };
-    let problem = match sound(HiveName::System) && sound(HiveName::Software) {
-        true => &USABLE,
-        false => &NONE,
-    };
-    let mut evidence: Vec<Evidence> = copies
+    let config = format!("{}/System32/config", installation.directory);
+    let copies = HiveName::ALL.map(|name| copy(installation, &config, name));
+    // Of a pair, one hive alone does not fit the other.
+    let wanted: Vec<&Copy> = copies
         .iter()
-        .map(|(name, copy)| Evidence {
-            kind: EvidenceKind::File,
-            location: windows_path(&format!("{config}/RegBack/{}", name.file_name())),
-            found: copy.found.clone(),
-            expected: "a sound hive".to_owned(),
+        .filter(|copy| {
+            let pair = registry_restore::pair(copy.name);
+            lost.iter().any(|name| pair.contains(name))
         })
         .collect();
-    evidence.extend(transaction_logs(facts, &config));
-    vec![problem.found(SOURCE, evidence)]
+    let usable = wanted.iter().all(|copy| copy.sound);
+    let evidence = copies.iter().map(|copy| Evidence {
+        kind: EvidenceKind::File,
+        location: windows_path(&copy.path),
+        found: copy.found.clone(),
+        expected: "a sound hive".to_owned(),
+    });
+    let evidence = evidence
+        .chain(transaction_log_state(installation))
+        .collect();
+    let problem = if usable { &USABLE } else { &NONE };
+    let mut finding = problem.found(SOURCE, evidence);
+    if usable {
+        finding.files = wanted.iter().map(|copy| copy.path.clone()).collect();
+    }
+    vec![finding]
 }
 
 /// What is in RegBack of one hive.
 struct Copy {
+    name: HiveName,
+    path: String,
     sound: bool,
     found: String,
 }
 
-fn copy(facts: &Facts<'_>, config: &str, name: HiveName) -> Copy {
+fn copy(installation: &Installation, config: &str, name: HiveName) -> Copy {
     let path = format!("{config}/RegBack/{}", name.file_name());
-    let volume = facts.installation.volume.as_ref();
-    let unusable = |found: String| Copy {
-        sound: false,
-        found,
+    let (sound, found) = match look(installation.volume.as_ref(), &path) {
+        Ok(found) => (true, found),
+        Err(found) => (false, found),
     };
-    match volume.entry(&path) {
-        Ok(None) => return unusable("no such file".to_owned()),
-        Ok(Some(entry)) if entry.len == 0 => return unusable("an empty file".to_owned()),
-        Ok(Some(_)) => {}
-        Err(error) => return unusable(error.to_string()),
+    Copy {
+        name,
+        path,
+        sound,
+        found,
     }
-    match HiveFile::open(volume, &path) {
-        Ok(Some(file)) => {
-            let when = from_filetime(file.hive.base_block().last_written)
-                .map_or_else(|| "at no known time".to_owned(), |time| time.to_string());
-            match file.faults().iter().find(|fault| fault.fatal) {
-                Some(fault) => unusable(format!("damaged: {fault}; written {when}")),
-                None => Copy {
-                    sound: true,
-                    found: format!("{} bytes, written {when}", file.hive.bytes().len()),
-                },
-            }
-        }
-        Ok(None) => unusable("no such file".to_owned()),
-        Err(error) => unusable(error.to_string()),
+}
+
+/// Size and date of a sound hive, or what is wrong with it.
+fn look(volume: &dyn Volume, path: &str) -> Result<String, String> {
+    match volume.entry(path).map_err(|error| error.to_string())? {
+        None => return Err("no such file".to_owned()),
+        Some(entry) if entry.len == 0 => return Err("an empty file".to_owned()),
+        Some(_) => {}
+    }
+    let Some(file) = HiveFile::open(volume, path).map_err(|error| error.to_string())? else {
+        return Err("no such file".to_owned());
+    };
+    let when = from_filetime(file.hive.base_block().last_written)
+        .map_or_else(|| "at no known time".to_owned(), |time| time.to_string());
+    let about = format!("{} bytes, written {when}", file.hive.bytes().len());
+    match file.faults().iter().find(|fault| fault.fatal) {
+        Some(fault) => Err(format!("damaged: {fault}; {about}")),
+        None => Ok(format!("sound, {about}")),
     }
 }
 
 /// The transaction logs of the registry, in one line: a start that ends with 0x800719e4 says that they are full.
-fn transaction_logs(facts: &Facts<'_>, config: &str) -> Option<Evidence> {
-    let folder = format!("{config}/TxR");
-    let entries = facts.installation.volume.list(&folder).ok()?;
-    let logs: Vec<_> = entries
-        .iter()
-        .filter(|entry| {
-            let name = entry.name.to_ascii_lowercase();
-            let is_log = name.ends_with(".blf") || name.ends_with(".regtrans-ms");
-            entry.kind == EntryKind::File && is_log
-        })
-        .collect();
+fn transaction_log_state(installation: &Installation) -> Option<Evidence> {
+    let logs = transaction_logs::logs(installation).ok()?;
     let bytes = logs
         .iter()
         .fold(0_u64, |bytes, entry| bytes.saturating_add(entry.len));
     Some(Evidence {
         kind: EvidenceKind::File,
-        location: windows_path(&folder),
+        location: windows_path(&transaction_logs::folder(installation)),
         found: format!("{} transaction logs of {bytes} bytes", logs.len()),
-        expected: "logs that are not full (Windows says 0x800719e4 when they are; it makes them anew when *.blf and *.regtrans-ms are gone)".to_owned(),
+        expected: "logs that are not full (Windows says 0x800719e4 when they are; --fix transaction-logs lets it make them anew)".to_owned(),
     })
 }
 

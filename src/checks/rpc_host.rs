@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::windows::{ControlSet, Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, system_path,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, system_path,
     unknown_value,
 };
 
@@ -52,7 +52,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Equal paths but for upper and lower case. Windows before 7 has no RpcEptMapper.",
     problems: &[&DIFFERENT, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

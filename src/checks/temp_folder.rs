@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::windows::{Reading, value};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, system_path,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, system_path,
     unjudged, unknown_value,
 };
 
@@ -36,7 +36,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "%SystemRoot%\\TEMP, in any spelling.",
     problems: &[&MOVED, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

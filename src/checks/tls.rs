@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::windows::Reading;
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, shown, system_path,
-    unjudged, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, shown,
+    system_path, unjudged, unknown_value,
 };
 
 const PROTOCOLS: &str = r"Control\SecurityProviders\SCHANNEL\Protocols";
@@ -40,7 +40,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "Absent keys and values are the default of Windows. TLS 1.0 and 1.1 and the client side do not matter here.",
     problems: &[&DISABLED, &UNCLEAR],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::edit::HiveName;
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
+use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Run, Severity, Stage};
 
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 const PACKAGES: &str = r"Microsoft\Windows\CurrentVersion\Component Based Servicing\Packages";
@@ -53,7 +53,7 @@ pub(super) const CHECK: Check = Check {
     healthy: "A level outside the ranges of known faults. Builds that are not in the list are not judged.",
     problems: &[&KNOWN_FAULT, &AS_CLIENT, &UNCONFIRMED],
     source: SOURCE,
-    run,
+    run: Run::Hive(HiveName::Software, run),
 };
 
 /// One known fault.

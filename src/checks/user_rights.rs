@@ -10,7 +10,7 @@ use crate::windows::UserRights;
 use crate::windows::user_rights::{self, mask_text, right};
 
 use super::{
-    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Severity, Stage, unknown_value,
+    Check, Facts, Finding, Fix, Gathered, Problem, Proposal, Run, Severity, Stage, unknown_value,
 };
 
 const SOURCE: &[&str] = &[
@@ -130,7 +130,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::Hive(HiveName::Security, run),
 };
 
 pub(super) const FIX: Fix = Fix {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The state in which Windows left its volume.
 
-use super::{Check, Evidence, EvidenceKind, Facts, Finding, Problem, Severity, Stage};
+use super::{Check, Evidence, EvidenceKind, Finding, Problem, Run, Severity, Stage};
 use crate::volume::JournalVerdict;
+use crate::windows::Installation;
 
 const SOURCE: &[&str] = &[
     "https://learn.microsoft.com/windows-server/administration/windows-commands/fsutil-dirty",
@@ -29,13 +30,23 @@ const JOURNAL_OPEN: Problem = Problem {
     fixes: &[],
 };
 
-const JOURNAL_PENDING: Problem = Problem {
+const JOURNAL_REPLAYED: Problem = Problem {
     id: "volume.journal-pending",
     title: "Changes wait in the volume's journal",
     severity: Severity::Notice,
     stage: Stage::Upkeep,
-    trigger: "$LogFile was not closed, and it holds changes that are not on the disk.",
-    cause: "As after a power-off: changes to files, folders or permissions were not on the disk yet, and Windows carries them out at its next start. Until then a repair can overwrite only files that they do not concern, without changing their length; making, renaming, removing and growing files and changing permissions is refused. To go on, let Windows finish: start it once and shut it down fully, or attach the disk to a Windows computer. If that is impossible, --discard-journal throws the waiting changes away and lets Windows check the volume at its next start.",
+    trigger: "$LogFile was not closed, and it holds changes that are not on the disk, which can be carried out.",
+    cause: "As after a power-off: changes to files, folders or permissions were not on the disk yet, and Windows carries them out at its next start. Here they are carried out in memory, so that this report shows what Windows would find. A repair carries them out on the disk first, and closes the journal; undo takes that back too.",
+    fixes: &[],
+};
+
+const JOURNAL_PENDING: Problem = Problem {
+    id: "volume.journal-not-replayed",
+    title: "Changes wait in the volume's journal and were not carried out",
+    severity: Severity::Notice,
+    stage: Stage::Upkeep,
+    trigger: "$LogFile was not closed, and it holds changes that are not on the disk and cannot be carried out, or were not to be.",
+    cause: "As after a power-off: changes to files, folders or permissions were not on the disk yet, and Windows carries them out at its next start. This report shows the disk without them. Until then a repair can overwrite only files that they do not concern, without changing their length; making, renaming, removing and growing files and changing permissions is refused. To go on, let Windows finish: start it once and shut it down fully, or attach the disk to a Windows computer. If that is impossible, --discard-journal throws the waiting changes away and lets Windows check the volume at its next start.",
     fixes: &[],
 };
 
@@ -67,17 +78,18 @@ pub(super) const CHECK: Check = Check {
     problems: &[
         &HIBERNATED,
         &JOURNAL_OPEN,
+        &JOURNAL_REPLAYED,
         &JOURNAL_PENDING,
         &JOURNAL_REFUSED,
         &DIRTY,
     ],
     source: SOURCE,
-    run,
+    run: Run::Files(run),
 };
 
-fn run(facts: &Facts<'_>) -> Vec<Finding> {
-    let state = facts.installation.volume.state();
-    let place = facts.installation.describe();
+fn run(installation: &Installation) -> Vec<Finding> {
+    let state = installation.volume.state();
+    let place = installation.describe();
     let finding = |problem: &'static Problem, location: &str, found: &str, expected: &str| {
         let evidence = Evidence {
             kind: EvidenceKind::Volume,
@@ -99,6 +111,7 @@ fn run(facts: &Facts<'_>) -> Vec<Finding> {
     if let (Some(journal), Some(how)) = (&state.journal, &state.unclean_journal) {
         let problem = match journal.verdict {
             JournalVerdict::Clean | JournalVerdict::Idle => &JOURNAL_OPEN,
+            JournalVerdict::Pending if journal.is_replayed() => &JOURNAL_REPLAYED,
             JournalVerdict::Pending => &JOURNAL_PENDING,
             JournalVerdict::Refused => &JOURNAL_REFUSED,
         };

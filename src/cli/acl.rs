@@ -186,7 +186,7 @@ pub(super) fn spelt(installation: &Installation, path: &str) -> Result<String> {
 }
 
 fn run_show(common: &Common, show: &Show, output: &mut Output) -> anyhow::Result<u8> {
-    let target = opening::look(&show.place.target, None)?;
+    let target = opening::look(&show.place.target, None, common.replays())?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &show.place.path)?;
     let listed = permissions::list(installation.volume.as_ref(), &path, show.recursive)?;
@@ -365,7 +365,7 @@ fn run_grant(common: &Common, grant: &GrantArguments, output: &mut Output) -> an
 }
 
 fn run_save(common: &Common, save: &Save, output: &mut Output) -> anyhow::Result<u8> {
-    let target = opening::look(&save.place.target, None)?;
+    let target = opening::look(&save.place.target, None, common.replays())?;
     let installation = target.files(common.partition)?;
     let path = spelt(&installation, &save.place.path)?;
     if path.is_empty() {

@@ -19,7 +19,7 @@ use crate::checks::{self, Facts};
 use crate::error::{Error, Result};
 use crate::report::clones::Seen;
 use crate::report::text::{self, Page};
-use crate::report::{Report, html};
+use crate::report::{Report, Verdict, html};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -346,7 +346,7 @@ fn failed(path: &Path, error: &Error) -> Report {
 
 /// Diagnoses one target.
 fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
-    let target = common.with_store(opening::look(path, None)?);
+    let target = common.with_store(opening::look(path, None, common.replays())?);
     let mut report = Report::new(&target);
     report.notes.extend(opening::interrupted_note(&target));
     let installation = target.installation(common.partition)?;
@@ -356,9 +356,19 @@ fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
             .notes
             .push(format!("a repair would be refused: {error}"));
     }
-    let facts = Facts::gather(&installation, now)?;
-    report.set_findings(checks::diagnose(&facts));
-    report.events = checks::timeline(&facts, &report.findings);
+    match Facts::gather(&installation, now) {
+        Ok(facts) => {
+            report.set_diagnosis(checks::diagnose(&facts));
+            report.events = checks::timeline(&facts, &report.findings);
+        }
+        // Without SYSTEM there is still something to be said: what is wrong with it, and what copies there are.
+        Err(error) => {
+            report.set_diagnosis(checks::diagnose_files(&installation));
+            if report.verdict == Verdict::Healthy {
+                return Err(error);
+            }
+        }
+    }
     report.commands = typed::cures(path, common, &report.findings);
     Ok(report)
 }

@@ -59,7 +59,7 @@ struct Line {
 }
 
 pub(super) fn list(common: &Common, arguments: &List, output: &mut Output) -> anyhow::Result<u8> {
-    let target = opening::look(&arguments.target, None)?;
+    let target = opening::look(&arguments.target, None, common.replays())?;
     let installation = target.files(common.partition)?;
     let volume = installation.volume.as_ref();
     let path = spelt(&installation, &arguments.path)?;
@@ -140,7 +140,7 @@ fn reversed(volume: &dyn Volume, folder: &str) -> Result<Vec<Entry>> {
 }
 
 pub(super) fn get(common: &Common, arguments: &Get, output: &mut Output) -> anyhow::Result<u8> {
-    let target = opening::look(&arguments.target, None)?;
+    let target = opening::look(&arguments.target, None, common.replays())?;
     let installation = target.files(common.partition)?;
     let volume = installation.volume.as_ref();
     let path = spelt(&installation, &arguments.path)?;

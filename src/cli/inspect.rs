@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::HEALTHY;
 use super::opening::{interrupted_note, look};
 use super::output::Output;
+use super::{Common, HEALTHY};
 use crate::edit::{HiveName, StorePlace};
 use crate::report::{PartitionReport, Report, text};
-use crate::volume::{JournalState, JournalVerdict, State, TransactionState};
+use crate::volume::{ConcernedFile, JournalState, JournalVerdict, State, TransactionState};
 use crate::windows::Installation;
 use crate::windows::value::printable;
 
@@ -57,8 +57,12 @@ struct HiveReport {
     error: Option<String>,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
-    let target = look(&arguments.target, None)?;
+pub(super) fn run(
+    common: &Common,
+    arguments: &Arguments,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
+    let target = look(&arguments.target, None, common.replays())?;
     let mut report = Report::new(&target);
     report.notes.extend(interrupted_note(&target));
     let mut hives = Vec::new();
@@ -274,6 +278,10 @@ fn print_journal(journal: &JournalState) -> String {
     let (verdict, meaning) = match journal.verdict {
         JournalVerdict::Clean => ("clean", None),
         JournalVerdict::Idle => ("idle", Some("the first change closes it")),
+        JournalVerdict::Pending if journal.is_replayed() => (
+            "pending, carried out in memory",
+            Some("the first change carries it out on the disk, and closes it"),
+        ),
         JournalVerdict::Pending if journal.reason.is_none() => (
             "pending",
             Some(
@@ -300,10 +308,40 @@ fn print_journal(journal: &JournalState) -> String {
             open.id, open.undo_next_lsn
         )
     });
-    let files = journal.files.iter().take(LISTED).map(|file| {
+    let operations = journal.operations.iter().map(|operation| {
+        let back = match operation.undo {
+            0 => String::new(),
+            undo => format!(", {undo} to take back"),
+        };
+        format!(
+            "waiting: {}, {} to do again{back}",
+            operation.name, operation.redo
+        )
+    });
+    let file = |what: &str, file: &ConcernedFile| {
         let path = file.path.as_ref();
         let path = path.map_or(String::new(), |path| format!(", {}", printable(path)));
-        format!("concerned: MFT record {}{path}", file.record)
+        format!("{what}: MFT record {}{path}", file.record)
+    };
+    let files = journal.files.iter().take(LISTED);
+    let files = files.map(|found| file("concerned", found));
+    let replay = journal.replay.iter().map(|replay| match &replay.reason {
+        Some(reason) => format!("it cannot be carried out: {reason}"),
+        None => format!(
+            "carried out: {}, {} on the disk already, {} of clusters freed since, {} taken back",
+            text::count(replay.redone, "record"),
+            replay.on_disk,
+            replay.void,
+            replay.undone
+        ),
+    });
+    let unlogged = journal.replay.iter().flat_map(|replay| &replay.unlogged);
+    let unlogged = unlogged.take(LISTED);
+    let unlogged = unlogged.map(|found| {
+        file(
+            "its last content was never logged, zeros may be there",
+            found,
+        )
     });
     let more = |all: u64, what: &str| {
         let more = all.saturating_sub(LISTED as u64);
@@ -312,10 +350,13 @@ fn print_journal(journal: &JournalState) -> String {
     let lines = journal.reason.clone().into_iter();
     let lines = lines
         .chain(journal.how.clone())
+        .chain(operations)
         .chain(transactions)
         .chain(more(journal.transactions, "more transaction"))
         .chain(files)
         .chain(more(journal.concerned, "more MFT record"))
+        .chain(replay)
+        .chain(unlogged)
         .chain(meaning.map(str::to_owned))
         .chain(journal.warning.clone());
     for line in lines {

@@ -52,7 +52,7 @@ struct Damaged {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<u8> {
-    let target = look(&arguments.target, arguments.journal_dir.as_deref())?;
+    let target = look(&arguments.target, arguments.journal_dir.as_deref(), true)?;
     let dir = journal_dir(arguments.journal_dir.as_deref(), &target);
     let log = gather(&target, &dir)?;
     let code = if log.damaged.is_empty() {

@@ -84,9 +84,25 @@ struct Common {
     /// Refuse every command that would write
     #[arg(long, global = true)]
     read_only: bool,
+    /// What waits in a volume's journal ($LogFile): on carries it out in memory before anything is read, and on the disk with
+    /// the first change; off reads the disk as it was left, and changes only what the waiting changes do not concern
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = Replay::On)]
+    replay_journal: Replay,
+}
+
+/// What to do with a journal in which changes wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Replay {
+    On,
+    Off,
 }
 
 impl Common {
+    /// Whether what waits in the journals of volumes is carried out.
+    fn replays(&self) -> bool {
+        self.replay_journal == Replay::On
+    }
+
     /// The target with the boot configuration store that the user named.
     fn with_store(&self, mut target: Target) -> Target {
         target.set_store(self.bcd.as_deref());
@@ -114,9 +130,9 @@ struct Writing {
     /// With --output: a whole copy (.vhdx, .vhd, .raw) instead of a child
     #[arg(long, requires = "new_disk")]
     full_copy: bool,
-    /// Where changes of files and folders still wait in the volume's journal ($LogFile): throw them away, close the
-    /// journal, and mark the volume dirty so that Windows checks it when it starts. Files can be lost by that; let
-    /// Windows finish its work instead wherever it can
+    /// Where changes of files and folders wait in the volume's journal ($LogFile) and cannot be carried out: throw them away,
+    /// close the journal, and mark the volume dirty so that Windows checks it when it starts. Files can be lost by that;
+    /// let Windows finish its work instead wherever it can. With --replay-journal=off also where they could be carried out
     #[arg(long)]
     discard_journal: bool,
 }
@@ -187,7 +203,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         Command::Acl(arguments) => acl::run(&common, arguments, &mut output)?,
         Command::Ls(arguments) => files::list(&common, &arguments, &mut output)?,
         Command::Get(arguments) => files::get(&common, &arguments, &mut output)?,
-        Command::Inspect(arguments) => inspect::run(&arguments, &mut output)?,
+        Command::Inspect(arguments) => inspect::run(&common, &arguments, &mut output)?,
         Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
     };
     // A file appears whole or not at all.

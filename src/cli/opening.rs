@@ -62,8 +62,10 @@ fn state_folder() -> PathBuf {
 
 /// Opens a target for a command that only reads. Where that fails because an operation on the image was
 /// interrupted, the error says so.
-pub(super) fn look(path: &Path, journal_dir: Option<&Path>) -> Result<Target> {
-    Target::open(path, Access::Read).map_err(|error| {
+///
+/// `replay`: what waits in the journals of its volumes is carried out in memory.
+pub(super) fn look(path: &Path, journal_dir: Option<&Path>, replay: bool) -> Result<Target> {
+    Target::open_with(path, Access::Read, replay).map_err(|error| {
         let note = || {
             let dir = image_journal_dir(journal_dir, path);
             if !dir.has_operations().ok()? {

@@ -62,7 +62,11 @@ impl Session {
             return Session::open_new(common, writing, path, file, now);
         }
         if writing.dry_run {
-            let target = common.with_store(look(path, writing.journal_dir.as_deref())?);
+            let target = common.with_store(look(
+                path,
+                writing.journal_dir.as_deref(),
+                common.replays(),
+            )?);
             let dir = journal_dir(writing.journal_dir.as_deref(), &target);
             if let Some(note) = interrupted(&dir, &target.identity())? {
                 return Err(Error::refused(
@@ -80,7 +84,8 @@ impl Session {
                 opening: Vec::new(),
             });
         }
-        let open = || Ok(common.with_store(Target::open(path, Access::Write)?));
+        let open =
+            || Ok(common.with_store(Target::open_with(path, Access::Write, common.replays())?));
         let mut target = open().or_else(|error| {
             settle_unread(path, writing, error)?;
             open()
@@ -125,7 +130,7 @@ impl Session {
             ids: std::array::from_fn(|_| uuid::Uuid::new_v4()),
             now: seconds,
         };
-        let source = look(path, writing.journal_dir.as_deref())?;
+        let source = look(path, writing.journal_dir.as_deref(), common.replays())?;
         let (made, what) = source.make_output(file, writing.full_copy, &fresh)?;
         drop(source);
         let writing = Writing {

@@ -346,7 +346,7 @@ fn run_delete(common: &Common, mut delete: Delete, output: &mut Output) -> anyho
 }
 
 fn run_export(common: &Common, arguments: &Export, output: &mut Output) -> anyhow::Result<u8> {
-    let target = opening::look(&arguments.target, None)?;
+    let target = opening::look(&arguments.target, None, common.replays())?;
     let installation = target.installation(common.partition)?;
     let place = Place::find(&installation, &arguments.key)?;
     let file = installation.registry.required(place.hive)?;

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::operation::Session;
 use super::output::{Format, Output, write_file_with};
 use super::typed;
@@ -67,8 +69,9 @@ pub(super) fn run(
 
     let now = session.now.timestamp();
     let secrets = secret::Source::new(arguments.password_fd);
-    let facts = Facts::gather(&installation, now)?.with_secrets(&secrets);
-    let findings = checks::diagnose(&facts);
+    let of_files = is_of_files(arguments, saved.as_ref());
+    let (facts, checks::Diagnosis { findings, .. }) = look(&installation, now, of_files)?;
+    let facts = facts.with_secrets(&secrets);
     report.events = checks::timeline(&facts, &findings);
     let Wanted {
         edits,
@@ -130,7 +133,7 @@ pub(super) fn run(
         };
         report.notes.push(note);
     }
-    report.set_findings(checks::diagnose(&Facts::gather(&repaired, now)?));
+    report.set_diagnosis(look(&repaired, now, of_files)?.1);
     report.operation = done.operation;
     report.commands = typed::cures(&session.target.path, common, &report.findings);
     let undo = report.operation.as_ref().and_then(|operation| {
@@ -143,7 +146,7 @@ pub(super) fn run(
             for note in report.notes.iter().skip(notes_before) {
                 output.text(&format!("\nnote: {note}\n"))?;
             }
-            output.text(&text::conclusion(&report, undo.as_deref(), page.language))?;
+            output.text(&text::conclusion(&report, undo.as_deref(), page))?;
         }
         Format::Json | Format::Jsonl => output.json(&report)?,
         Format::Html => {
@@ -162,6 +165,37 @@ pub(super) fn run(
     } else {
         FINDINGS
     })
+}
+
+/// Whether nothing but files is looked at and changed, so that it can be done where SYSTEM cannot be read.
+fn is_of_files(arguments: &Arguments, saved: Option<&Plan>) -> bool {
+    if let Some(plan) = saved {
+        return plan.steps.iter().all(|step| step.edit.file().is_some());
+    }
+    let mut fixes = arguments.fix.iter();
+    arguments.preset.is_empty()
+        && !arguments.fix.is_empty()
+        && fixes.all(|fix| checks::fix(fix).is_ok_and(|(fix, _)| fix.is_of_files()))
+}
+
+/// What is known of an installation, and what is wrong with it. Where SYSTEM cannot be read, that is an error unless
+/// nothing but files is asked for.
+fn look(
+    installation: &Installation,
+    now: Timestamp,
+    of_files: bool,
+) -> Result<(Facts<'_>, checks::Diagnosis)> {
+    match Facts::gather(installation, now) {
+        Ok(facts) => {
+            let diagnosis = checks::diagnose(&facts);
+            Ok((facts, diagnosis))
+        }
+        Err(_) if of_files => Ok((
+            Facts::of_files(installation, now),
+            checks::diagnose_files(installation),
+        )),
+        Err(error) => Err(error),
+    }
 }
 
 /// Lists the permissions of `folder` and everything in it, before and after, in two files beside `place`.
@@ -263,8 +297,9 @@ fn wanted(
     }
     if arguments.fix.is_empty() && arguments.preset.is_empty() {
         for finding in findings {
-            // A fault in a fallback control set alone is cured along with the rest.
-            if finding.severity >= Severity::Risk {
+            // A risk may be somebody's wish, so its cure is asked for by name. A fault's goes to every control set
+            // that has it.
+            if finding.severity == Severity::Broken {
                 let cure = finding.cure.iter();
                 let edits = cure.map(|edit| (edit.clone(), finding.id.to_owned()));
                 wanted.edits.extend(edits);

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::Common;
 use crate::checks::{Finding, Severity};
+use crate::edit::windows_path;
 use crate::report::CureCommand;
 
-/// The commands that cure findings: one for what is certain, one for what is suspected.
+/// The commands for findings: one that cures what is certain, one that cures what is suspected, and those that copy
+/// out what a cure by hand needs.
 pub(super) fn cures(path: &Path, common: &Common, findings: &[Finding]) -> Vec<CureCommand> {
     let mut commands = Vec::new();
     for severity in [Severity::Broken, Severity::Risk] {
@@ -27,10 +29,7 @@ pub(super) fn cures(path: &Path, common: &Common, findings: &[Finding]) -> Vec<C
         if fixes.is_empty() {
             continue;
         }
-        let mut command = format!("coldfix repair {}", quoted(path));
-        if let Some(number) = common.partition {
-            command.push_str(&format!(" --partition {number}"));
-        }
+        let mut command = format!("coldfix repair {}{}", quoted(path), partition(common));
         if let Some(store) = &common.bcd {
             command.push_str(&format!(" --bcd {}", quoted(Path::new(store))));
         }
@@ -43,7 +42,25 @@ pub(super) fn cures(path: &Path, common: &Common, findings: &[Finding]) -> Vec<C
             command,
         });
     }
+    for finding in findings {
+        commands.extend(finding.files.iter().map(|file| {
+            let name = file.rsplit('/').next().unwrap_or(file);
+            let file = quoted(Path::new(&windows_path(file)));
+            let place = format!("{} {file}{}", quoted(path), partition(common));
+            CureCommand {
+                severity: Severity::Notice,
+                findings: vec![finding.id],
+                command: format!("coldfix get {place} -o {}", quoted(Path::new(name))),
+            }
+        }));
+    }
     commands
+}
+
+/// The option that chooses the partition, where one was chosen.
+fn partition(common: &Common) -> String {
+    let number = common.partition;
+    number.map_or_else(String::new, |number| format!(" --partition {number}"))
 }
 
 /// A path as a shell takes it: in quotes where it holds more than letters, figures and a few signs.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A mounted folder as what is written to: its files' bytes, names and security descriptors.
+//! A mounted folder as what is written to: its files' bytes, names and security descriptors, and files as a whole.
 //!
 //! ```text
 //! root  -> O_PATH handle                     may be reached through links
@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,7 @@ use rustix::io::Errno;
 
 use super::folder_file::FolderFile;
 use super::target::{FileIdentity, Target, TargetFile};
+use crate::device::FileCopy;
 use crate::device::attribute::{self, Security};
 use crate::error::{Error, Result, ResultExt};
 
@@ -32,6 +33,9 @@ use crate::error::{Error, Result, ResultExt};
 const WALK: OFlags = OFlags::PATH;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const WALK: OFlags = OFlags::RDONLY;
+
+/// What of a file's mode is kept: not what kind of file it is.
+const PERMISSIONS: u32 = 0o777;
 
 /// The files of a mounted folder.
 #[derive(Debug)]
@@ -170,6 +174,15 @@ impl FolderTarget {
         last.as_ref().and_then(|walked| walked.attribute)
     }
 
+    /// The descriptor of a file that is there; `None` where the file system offers none.
+    fn offered(&self, file: &Path, place: &Place) -> Result<Option<Vec<u8>>> {
+        let reading = Error::io(format!("reading the permissions of {}", file.display()));
+        match attribute::read(&place.path()).map_err(reading)? {
+            Security::NotOffered => Ok(None),
+            Security::Found { .. } | Security::Missing => self.ask(file, place),
+        }
+    }
+
     /// Asks for a descriptor and remembers how it was given.
     fn ask(&self, file: &Path, place: &Place) -> Result<Option<Vec<u8>>> {
         let reading = || Error::io(format!("reading the permissions of {}", file.display()));
@@ -306,6 +319,84 @@ impl Target for FolderTarget {
         let outcome = unlinkat(&folder, name.as_os_str(), flags);
         self.forget_walk();
         outcome.map_err(|error| removing()(error.into()))
+    }
+
+    fn copy_of(&self, file: &Path, longest: usize) -> Result<Option<FileCopy>> {
+        let Some(place) = self.find(file)? else {
+            return Ok(None);
+        };
+        let path = self.root.join(file);
+        let reading = || Error::io(format!("reading {}", path.display()));
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let handle = match openat(&place.folder, place.name.as_os_str(), flags, Mode::empty()) {
+            Ok(handle) => File::from(handle),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(not_opened(&place.folder, &place.name, &path, error)),
+        };
+        let metadata = handle.metadata().map_err(reading())?;
+        if !metadata.is_file() {
+            return Err(Error::refused(
+                format!("{} is not a plain file", path.display()),
+                "nothing was changed there; name the folder that the operation was done in",
+            ));
+        }
+        let mut content = Vec::new();
+        let most = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
+        handle
+            .take(most)
+            .read_to_end(&mut content)
+            .map_err(reading())?;
+        Ok(Some(FileCopy {
+            content,
+            descriptor: self.offered(file, &place)?.map(Arc::from),
+            mode: std::os::unix::fs::MetadataExt::mode(&metadata) & PERMISSIONS,
+        }))
+    }
+
+    fn write_file(&self, file: &Path, copy: &FileCopy) -> Result<()> {
+        let place = self.place(file)?;
+        let making = || Error::io(format!("making {}", self.root.join(file).display()));
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let handle = openat(&place.folder, place.name.as_os_str(), flags, mode)
+            .map_err(|error| making()(error.into()))?;
+        let mut handle = File::from(handle);
+        handle.write_all(&copy.content).map_err(making())?;
+        // Before the descriptor, which a host may derive from these bits. One that keeps none may say so.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(copy.mode & PERMISSIONS);
+        match handle.set_permissions(mode) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            outcome => outcome.map_err(making())?,
+        }
+        if let Some(descriptor) = &copy.descriptor {
+            self.set_security(file, descriptor)?;
+            if self.ask(file, &place)?.as_deref() != Some(&descriptor[..]) {
+                return Err(Error::refused(
+                    format!(
+                        "the host keeps other permissions for {} than it was given",
+                        file.display()
+                    ),
+                    "give coldfix the disk itself, or its image, instead of the mounted folder",
+                ));
+            }
+        }
+        handle.sync_all().map_err(making())
+    }
+
+    fn remove_file(&self, file: &Path) -> Result<()> {
+        let Place { folder, name } = self.place(file)?;
+        let removing = || Error::io(format!("removing {}", file.display()));
+        let status = statat(&folder, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| removing()(error.into()))?;
+        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+            return Err(Error::refused(
+                format!("{} is not a plain file", file.display()),
+                "nothing was changed there; name the folder that the operation was done in",
+            ));
+        }
+        unlinkat(&folder, name.as_os_str(), AtFlags::empty())
+            .map_err(|error| removing()(error.into()))
     }
 
     /// `fsync` of every folder concerned, and before it once `syncfs`. ntfs-3g flushes the whole volume at an

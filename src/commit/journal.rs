@@ -4,14 +4,14 @@
 //! ```text
 //! offset  bytes
 //! 0       8     "cfJOURNL"
-//! 8       4     version: 1, or 2 where there are operations of the host
+//! 8       4     version: 1, 2 where there are operations of the host, 3 where it makes or removes files
 //! 12      8     length of the whole file
 //! 20      4     CRC-32 of the 20 bytes above
 //! 24            sections: | tag 4 | length of payload 8 | payload | CRC-32 of all of it 4 |
 //!               "HEAD"  JSON: the operation's header, and the totals of what follows
 //!               "FILE"  length before 8 | length after 8 | number of changes 8 | path    \  once for
 //!               "CHNG"  offset 8 | bytes before | as many bytes after                    /  each file
-//!               (version 2: descriptors and operations of the host, see `operations`)
+//!               (from version 2 on: descriptors and operations of the host, see `operations`)
 //!               "TAIL"  SHA-256 of every byte above this section; the file ends with it
 //! ```
 //!
@@ -20,7 +20,7 @@
 //! became of the operation is said by empty files beside it. Every section is checked before it is
 //! used, and nothing is allocated that the file's real length does not cover.
 //!
-//! What the first version can hold is written as that, so that the coldfix that only knows it can undo it.
+//! What an earlier version can hold is written as that, so that the coldfix that only knows it can undo it.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,9 @@ const MAGIC: &[u8; 8] = b"cfJOURNL";
 /// Patches only.
 const FIRST_VERSION: u32 = 1;
 /// With operations of the host.
-const VERSION: u32 = 2;
+const HOST_VERSION: u32 = 2;
+/// With files that are made or removed.
+const VERSION: u32 = 3;
 const PREFIX: usize = 24;
 /// Tag, length and CRC of a section.
 const FRAME: u64 = 16;
@@ -113,7 +115,8 @@ pub fn write(
     };
     let version = match changes.operations.is_empty() {
         true => FIRST_VERSION,
-        false => VERSION,
+        false if host.has_files() => VERSION,
+        false => HOST_VERSION,
     };
     let mut prefix = Vec::with_capacity(PREFIX);
     prefix.extend_from_slice(MAGIC);
@@ -239,7 +242,7 @@ impl<'a> Reader<'a> {
         let known = version.is_some_and(|version| (FIRST_VERSION..=VERSION).contains(&version));
         let checked = slice(&prefix, 0, 20).map(crc32fast::hash);
         if !known || checked != u32_le(&prefix, 20) {
-            return Err(reader.damaged("beginning", "version 1 or 2 and its CRC-32", "others"));
+            return Err(reader.damaged("beginning", "version 1, 2 or 3 and its CRC-32", "others"));
         }
         reader.version = version.unwrap_or(FIRST_VERSION);
         if u64_le(&prefix, 12) != Some(length) {

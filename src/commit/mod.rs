@@ -4,7 +4,7 @@
 //! ```text
 //! check     every `before` is compared with the target         differs -> refused, nothing touched
 //! journal   before and after into DIR/ID.journal, made durable  fails   -> nothing touched
-//! write     every `after` in place, then descriptors, names     fails   -> taken back at once
+//! write     every `after` in place, then descriptors, files, names     fails   -> taken back at once
 //! flush     every file and folder                               fails   -> stop; the next start takes it back
 //! read back every `after` compared with the target              differs -> stop; likewise
 //! mark      DIR/ID.done, made durable                           fails   -> the next start marks it
@@ -41,6 +41,7 @@ mod recover;
 mod store;
 mod target;
 mod undo;
+mod whole_files;
 
 pub use directory::{DamagedJournal, Entry, JournalDir, Listing, LockedDir, Status};
 #[cfg(unix)]
@@ -147,7 +148,7 @@ pub struct Committed {
     pub ranges: u64,
     /// How many bytes they hold.
     pub bytes: u64,
-    /// How many names and security descriptors the host was made to change.
+    /// How many names, security descriptors and whole files the host was made to change.
     pub operations: u64,
     /// The journal file, which `undo` needs.
     pub journal: PathBuf,

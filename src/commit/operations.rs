@@ -4,6 +4,7 @@
 //! ```text
 //! a descriptor    the old one -> old     the new one -> new     another, or nothing there -> foreign
 //! a rename        the old name -> old    the new name -> new    both, of one file -> torn    else foreign
+//! a whole file    see `whole_files`
 //! ```
 //!
 //! Each is old or new and nothing between, with one exception: ntfs-3g renames by adding the new name and
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::target::Target;
+use super::whole_files;
 use crate::device::attribute::LONGEST;
 use crate::device::{ChangeSet, HostOperation};
 use crate::error::{Error, Result, ResultExt};
@@ -59,8 +61,12 @@ pub(super) fn check(changes: &ChangeSet) -> Result<(), String> {
                     return Err(format!("two renames of, or to, {}", file.display()));
                 }
             }
+            HostOperation::Make { .. } | HostOperation::Remove { .. } => {}
         }
     }
+    whole_files::check(changes, |file| {
+        renamed.contains(file) || new_names.contains(file)
+    })?;
     // What is renamed away frees its name only for the next change set: here it is still to be seen.
     let files = changes.patches.iter().map(|patch| patch.file.as_path());
     let named = changes.operations.iter().map(HostOperation::file);
@@ -103,7 +109,9 @@ fn renames(operations: &[HostOperation]) -> Vec<(&Path, &str)> {
         .iter()
         .filter_map(|operation| match operation {
             HostOperation::Rename { file, name } => Some((file.as_path(), name.as_str())),
-            HostOperation::SetSecurity { .. } => None,
+            HostOperation::SetSecurity { .. }
+            | HostOperation::Make { .. }
+            | HostOperation::Remove { .. } => None,
         })
         .collect();
     renames.sort_by_key(|(file, _)| (file.components().count(), *file));
@@ -111,11 +119,11 @@ fn renames(operations: &[HostOperation]) -> Vec<(&Path, &str)> {
 }
 
 /// How one operation stands.
-enum Standing {
+pub(super) enum Standing {
     Before,
     After,
-    /// Both names lead to the one file.
-    Torn,
+    /// Between the two, as a crash leaves it; in words.
+    Torn(&'static str),
     /// In words.
     Foreign(String),
 }
@@ -164,10 +172,9 @@ impl Comparison {
         match standing {
             Standing::Before => self.not_after.add(|| text("is as before")),
             Standing::After => self.not_before.add(|| text("is as after")),
-            Standing::Torn => {
-                let both = || text("has its old and its new name");
-                self.not_before.add(both);
-                self.not_after.add(both);
+            Standing::Torn(how) => {
+                self.not_before.add(|| text(how));
+                self.not_after.add(|| text(how));
             }
             Standing::Foreign(what) => {
                 self.not_before.add(|| what.clone());
@@ -208,6 +215,13 @@ impl<'a> Operations<'a> {
             comparison.add(file, standing);
             looked();
         }
+        for whole in whole_files::of(self.list) {
+            let standing = whole
+                .standing(self.target)
+                .context(|| format!("comparing {}", whole.file.display()))?;
+            comparison.add(whole.file, standing);
+            looked();
+        }
         Ok(comparison)
     }
 
@@ -218,7 +232,9 @@ impl<'a> Operations<'a> {
                 before,
                 after,
             } => Some((file.as_path(), &before[..], &after[..])),
-            HostOperation::Rename { .. } => None,
+            HostOperation::Rename { .. }
+            | HostOperation::Make { .. }
+            | HostOperation::Remove { .. } => None,
         })
     }
 
@@ -236,6 +252,10 @@ impl<'a> Operations<'a> {
         self.rehearse()?;
         for (file, _, after) in self.descriptors() {
             self.set_security(file, after)?;
+            done();
+        }
+        for whole in whole_files::of(self.list) {
+            whole.apply(self.target)?;
             done();
         }
         for (file, name) in renames(self.list).into_iter().rev() {
@@ -298,6 +318,9 @@ impl<'a> Operations<'a> {
                 _ => {}
             }
         }
+        for whole in whole_files::of(self.list) {
+            whole.take_back(self.target)?;
+        }
         for (file, before, _) in self.descriptors() {
             let present = self
                 .target
@@ -349,7 +372,9 @@ fn visit_renames<'o>(
                 moved.0.insert(file, name);
                 Standing::After
             }
-            (Some(one), Some(other)) if one == other => Standing::Torn,
+            (Some(one), Some(other)) if one == other => {
+                Standing::Torn("has its old and its new name")
+            }
             (Some(_), Some(_)) => Standing::Foreign(format!(
                 "{} and {} both exist",
                 old.display(),

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::folder_file::FolderFile;
 use super::target::{FileIdentity, Target, TargetFile};
+use crate::device::FileCopy;
 use crate::error::{Error, Result};
 
 /// FILE_ATTRIBUTE_REPARSE_POINT: links, junctions, and files that only look as if they were there.
@@ -127,5 +128,17 @@ impl Target for FolderTarget {
 
     fn remove_name(&self, file: &Path) -> Result<()> {
         Err(raw_only("the name", file))
+    }
+
+    fn copy_of(&self, file: &Path, _longest: usize) -> Result<Option<FileCopy>> {
+        Err(raw_only("making or removing", file))
+    }
+
+    fn write_file(&self, file: &Path, _copy: &FileCopy) -> Result<()> {
+        Err(raw_only("making", file))
+    }
+
+    fn remove_file(&self, file: &Path) -> Result<()> {
+        Err(raw_only("removing", file))
     }
 }

@@ -2,13 +2,13 @@
 //! What is written to: one image or block device, or the files of a mounted folder (`folder`).
 //!
 //! A mounted folder is more than its files' bytes: it also has names and security descriptors, which its host
-//! changes for us. Not handled: creating and deleting files.
+//! changes for us, and files that it makes and removes.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use crate::device::SharedDevice;
+use crate::device::{FileCopy, SharedDevice};
 use crate::error::{Error, Result};
 
 /// A place whose files can be patched. Tests put a crashing one here.
@@ -43,6 +43,23 @@ pub trait Target: Debug {
 
     /// Removes this name of a file or folder that is known to have another one, and never its content.
     fn remove_name(&self, file: &Path) -> Result<()> {
+        Err(no_host(file))
+    }
+
+    /// The plain file of this name, whole; of one that is longer than `longest` bytes at least one byte more than
+    /// those. `None` when there is nothing of this name.
+    fn copy_of(&self, file: &Path, _longest: usize) -> Result<Option<FileCopy>> {
+        Err(no_host(file))
+    }
+
+    /// Makes a file, never over one that exists, and makes its content durable. After a crash it may be there in
+    /// part.
+    fn write_file(&self, file: &Path, _copy: &FileCopy) -> Result<()> {
+        Err(no_host(file))
+    }
+
+    /// Removes a plain file. After a crash it is there or not.
+    fn remove_file(&self, file: &Path) -> Result<()> {
         Err(no_host(file))
     }
 

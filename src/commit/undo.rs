@@ -14,6 +14,7 @@ use super::directory::{Entry, JournalDir, LockedDir, Status};
 use super::operations::Moved;
 use super::pieces::length;
 use super::target::Target;
+use super::whole_files;
 use super::{Committed, OperationHeader, Progress, Stage, TargetIdentity, commit};
 use crate::device::{ChangeSet, HostOperation, Patch};
 use crate::error::{Error, Result, ResultExt};
@@ -169,7 +170,20 @@ fn touch_the_same(inverse: &ChangeSet, later: &ChangeSet) -> Option<&'static str
     if descriptors(inverse).any(|file| secured.contains(file)) {
         return Some("permissions");
     }
+    if whole_files_meet(inverse, later) || whole_files_meet(later, inverse) {
+        return Some("files");
+    }
     (names_meet(inverse, later) || names_meet(later, inverse)).then_some("names")
+}
+
+/// True when `one` makes or removes a file that `other` changes in any way.
+fn whole_files_meet(one: &ChangeSet, other: &ChangeSet) -> bool {
+    let whole: BTreeSet<&Path> = whole_files::of(&one.operations)
+        .map(|whole| whole.file)
+        .collect();
+    let patched = other.patches.iter().map(|patch| patch.file.as_path());
+    let operated = other.operations.iter().map(HostOperation::file);
+    patched.chain(operated).any(|file| whole.contains(file))
 }
 
 fn descriptors(changes: &ChangeSet) -> impl Iterator<Item = &Path> {
@@ -188,7 +202,9 @@ fn names_meet(one: &ChangeSet, other: &ChangeSet) -> bool {
                 HostOperation::Rename { file, name } => {
                     Some([file.clone(), file.with_file_name(name)])
                 }
-                HostOperation::SetSecurity { .. } => None,
+                HostOperation::SetSecurity { .. }
+                | HostOperation::Make { .. }
+                | HostOperation::Remove { .. } => None,
             });
         renamed.flatten().collect()
     };
@@ -253,6 +269,14 @@ fn invert(changes: ChangeSet) -> ChangeSet {
                         .and_then(std::ffi::OsStr::to_str)
                         .unwrap_or_default()
                         .to_owned(),
+                },
+                HostOperation::Make { copy, .. } => HostOperation::Remove {
+                    file: now,
+                    copy: Arc::clone(copy),
+                },
+                HostOperation::Remove { copy, .. } => HostOperation::Make {
+                    file: now,
+                    copy: Arc::clone(copy),
                 },
             }
         })

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! ChangeSet   patches      one for the image, or one for each changed file of a mounted folder
-//!             operations   on a mounted folder: a security descriptor, a name
+//!             operations   on a mounted folder: a security descriptor, a name, a file made or removed
 //! ```
 //!
 //! All paths are those from before the change set: of an operation below a folder that is itself renamed,
@@ -39,6 +39,17 @@ pub struct Patch {
     pub changes: Vec<Change>,
 }
 
+/// A whole file, as far as a host gives and takes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileCopy {
+    /// What it holds.
+    pub content: Vec<u8>,
+    /// Its security descriptor, where the host's file system offers one.
+    pub descriptor: Option<Arc<[u8]>>,
+    /// Its permission bits on a Unix host; 0 elsewhere.
+    pub mode: u32,
+}
+
 /// What a host is asked to do with a file or folder of a mounted folder. Links are meant themselves, never
 /// what they point to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +70,30 @@ pub enum HostOperation {
         /// Its new name, without a path.
         name: String,
     },
+    /// Makes a file. Nothing above it is renamed in the same change set.
+    Make {
+        /// The file.
+        file: PathBuf,
+        /// What it is to be.
+        copy: Arc<FileCopy>,
+    },
+    /// Removes a file. Nothing above it is renamed in the same change set.
+    Remove {
+        /// The file.
+        file: PathBuf,
+        /// What it was.
+        copy: Arc<FileCopy>,
+    },
 }
 
 impl HostOperation {
     /// The file or folder, by its path from before.
     pub fn file(&self) -> &Path {
         match self {
-            HostOperation::SetSecurity { file, .. } | HostOperation::Rename { file, .. } => file,
+            HostOperation::SetSecurity { file, .. }
+            | HostOperation::Rename { file, .. }
+            | HostOperation::Make { file, .. }
+            | HostOperation::Remove { file, .. } => file,
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod attribute;
 mod block;
 pub(crate) mod bounds;
 mod change;
+pub(crate) mod deferred;
 pub mod fault;
 #[cfg(unix)]
 mod file;
@@ -23,7 +24,7 @@ pub(crate) mod windows;
 
 use std::sync::Arc;
 
-pub use change::{Change, ChangeSet, HostOperation, Patch};
+pub use change::{Change, ChangeSet, FileCopy, HostOperation, Patch};
 pub use host::{Access, open};
 
 use crate::error::{Error, Result};

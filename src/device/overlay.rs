@@ -93,6 +93,16 @@ impl Overlay {
         Ok(changes)
     }
 
+    /// Writes what differs to the base, and keeps nothing any more. Only for overlays of the base's length.
+    pub(crate) fn write_through(&self) -> Result<()> {
+        let mut state = self.write();
+        for (&number, sector) in &state.sectors {
+            self.base.write_at(self.sector_offset(number)?, sector)?;
+        }
+        state.sectors.clear();
+        Ok(())
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

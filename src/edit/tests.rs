@@ -2,6 +2,7 @@
 //! Edits as data.
 
 use super::*;
+use crate::bcd::{ElementType, ObjectType};
 
 #[test]
 fn paths_split_into_hive_and_key() {

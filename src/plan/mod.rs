@@ -10,17 +10,17 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::edit::{Edit, HiveName, StorePlace};
+use crate::edit::{Edit, HiveName, StorePlace, sha256, windows_path};
 use crate::error::{Error, Result, ResultExt};
-use crate::hive::Key;
 use crate::volume::Volume;
-use crate::windows::{HiveFile, Installation, Registry, value};
+use crate::windows::{HiveFile, Installation};
 
 mod boot;
+mod file_content;
 mod files;
 mod key_security;
+mod registry;
 mod revert;
 mod value_text;
 
@@ -31,10 +31,6 @@ pub(crate) use value_text::value_text;
 
 /// The `schema` of a saved plan.
 pub const SCHEMA: &str = "coldfix.plan/1";
-
-/// A key deleted with more values and keys below it than this cannot be taken back by `--revert` (exact
-/// undo still can): the inverse is kept in the journal, and that has to stay readable.
-const LARGEST_INVERSE: usize = 20_000;
 
 /// One edit with its consequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,15 +234,10 @@ fn fingerprints(installation: &Installation, steps: &[Step]) -> Result<Vec<Finge
     for touched in touched(installation, steps)? {
         for path in touched.file.all_paths() {
             let content = touched.volume.read(&path, u64::MAX)?;
-            let mut sha256 = String::new();
-            for byte in Sha256::digest(&content) {
-                use std::fmt::Write;
-                let _ = write!(sha256, "{byte:02x}");
-            }
             fingerprints.push(Fingerprint {
                 partition: touched.partition.filter(|_| touched.is_store),
                 path,
-                sha256,
+                sha256: sha256(&content),
             });
         }
     }
@@ -295,199 +286,62 @@ pub fn apply(
             Edit::Rename { path, name } => {
                 files::rename(installation.volume.as_ref(), path, name, reason, now)?
             }
+            Edit::CopyFile { .. } => {
+                file_content::copy(installation.volume.as_ref(), edit, reason, now)?
+            }
+            Edit::DeleteFile { path } => {
+                file_content::delete(installation.volume.as_ref(), path, reason, now)?
+            }
             Edit::CreateKey { hive, .. }
             | Edit::DeleteKey { hive, .. }
             | Edit::SetValue { hive, .. }
             | Edit::DeleteValue { hive, .. }
             | Edit::SetKeySecurity { hive, .. } => {
-                apply_to_registry(&mut installation.registry, *hive, edit, reason, now)?
+                registry::apply(&mut installation.registry, *hive, edit, reason, now)?
             }
             Edit::Boot(edit) => boot::apply(&mut installation.boot, edit, reason, now)?,
         };
         steps.extend(step);
     }
+    check_apart(installation, &steps)?;
     Ok(steps)
 }
 
-fn apply_to_registry(
-    registry: &mut Registry,
-    hive: HiveName,
-    edit: &Edit,
-    reason: &str,
-    now: u64,
-) -> Result<Option<Step>> {
-    const NO_VALUE: &str = "no value";
-    const NO_KEY: &str = "no key";
-    let hive = &mut registry.editable(hive)?.hive;
-    let step = |before: String, after: String, inverse| {
-        Some(Step {
-            edit: edit.clone(),
-            reason: reason.to_owned(),
-            before,
-            after,
-            inverse,
-        })
-    };
-    let current =
-        |hive: &crate::hive::Hive, key: &str, name: &str| -> Result<Option<(u32, Vec<u8>)>> {
-            let Some(key) = hive.key(key)? else {
-                return Ok(None);
-            };
-            let value = key.value(name)?;
-            value
-                .map(|value| Ok((value.kind(), value.data()?.into_owned())))
-                .transpose()
-        };
-    match edit {
-        Edit::CreateKey { hive: name, key } => {
-            if hive.key(key)?.is_some() {
-                return Ok(None);
-            }
-            // The inverse deletes each key that this creates, the deepest first.
-            let mut created = Vec::new();
-            let mut path = key.as_str();
-            while !path.is_empty() && hive.key(path)?.is_none() {
-                created.push(Edit::DeleteKey {
-                    hive: *name,
-                    key: path.to_owned(),
-                });
-                path = path.rsplit_once('\\').map_or("", |(parent, _)| parent);
-            }
-            hive.create_key(key, now)?;
-            Ok(step(NO_KEY.to_owned(), "the key".to_owned(), created))
+/// Refuses to edit a hive and to replace, delete or rename its files in one operation: the edits are made on what is
+/// in memory, which is no longer what lies under that name.
+fn check_apart(installation: &Installation, steps: &[Step]) -> Result<()> {
+    if !steps.iter().any(|step| step.edit.file().is_some()) {
+        return Ok(());
+    }
+    for touched in touched(installation, steps)? {
+        if touched.partition != installation.partition {
+            continue;
         }
-        Edit::DeleteKey { hive: name, key } => {
-            let Some(found) = hive.key(key)? else {
-                return Ok(None);
-            };
-            let above = key.rsplit_once('\\').map_or("", |(above, _)| above);
-            let inverse = recreate(hive.key(above)?, &found, *name, key)?.unwrap_or_default();
-            let before = format!(
-                "the key with {} values and {} subkeys",
-                found.value_count(),
-                found.subkey_count()
-            );
-            hive.delete_key(key, now)?;
-            Ok(step(before, NO_KEY.to_owned(), inverse))
-        }
-        Edit::SetValue {
-            hive: hive_name,
-            key,
-            name,
-            kind,
-            data,
-        } => {
-            if hive.key(key)?.is_none() {
+        for path in touched.file.all_paths() {
+            let changed = steps.iter().filter_map(|step| step.edit.file());
+            // A folder that is renamed takes its files along.
+            let mut above = changed.filter(|changed| lies_in(&path, changed));
+            if above.next().is_some() {
                 return Err(Error::refused(
                     format!(
-                        "the key {} is not there; it is not invented",
-                        hive_name.full_path(key)
+                        "{} would be edited and be replaced or renamed in one operation",
+                        windows_path(&path)
                     ),
-                    "if it really has to be made, make it first with `coldfix reg add`",
+                    "do one after the other: first what replaces or renames it, then the rest in a run of its own",
                 ));
             }
-            let before = current(hive, key, name)?;
-            if before
-                .as_ref()
-                .is_some_and(|(old, bytes)| old == kind && *bytes == data.0)
-            {
-                return Ok(None);
-            }
-            hive.set_value(key, name, *kind, &data.0, now)?;
-            let inverse = match &before {
-                Some((kind, bytes)) => Edit::SetValue {
-                    hive: *hive_name,
-                    key: key.clone(),
-                    name: name.clone(),
-                    kind: *kind,
-                    data: crate::edit::HexBytes(bytes.clone()),
-                },
-                None => Edit::DeleteValue {
-                    hive: *hive_name,
-                    key: key.clone(),
-                    name: name.clone(),
-                },
-            };
-            let shown = |kind, bytes: &[u8]| value_text(*hive_name, key, name, kind, bytes);
-            let before = before.map_or(NO_VALUE.to_owned(), |(kind, bytes)| shown(kind, &bytes));
-            Ok(step(before, shown(*kind, &data.0), vec![inverse]))
         }
-        Edit::DeleteValue {
-            hive: hive_name,
-            key,
-            name,
-        } => {
-            let Some((kind, bytes)) = current(hive, key, name)? else {
-                return Ok(None);
-            };
-            hive.delete_value(key, name, now)?;
-            let before = value_text(*hive_name, key, name, kind, &bytes);
-            let inverse = Edit::SetValue {
-                hive: *hive_name,
-                key: key.clone(),
-                name: name.clone(),
-                kind,
-                data: crate::edit::HexBytes(bytes),
-            };
-            Ok(step(before, NO_VALUE.to_owned(), vec![inverse]))
-        }
-        Edit::SetKeySecurity {
-            hive: hive_name,
-            key,
-            descriptor,
-        } => key_security::apply(hive, edit, (*hive_name, key, descriptor), reason, now),
-        // Files and stores are not the registry's.
-        Edit::SetSecurity { .. } | Edit::Rename { .. } | Edit::Boot(_) => Ok(None),
     }
+    Ok(())
 }
 
-/// The edits that make a key again with all values and keys below it; `None` when there are too many, or
-/// when a name is no text and an edit could only name another one.
-/// Class names are not part of it. A key gets its descriptor back where that is not the one of the key above, which
-/// a new key has.
-fn recreate(
-    above: Option<Key<'_>>,
-    key: &Key<'_>,
-    hive: HiveName,
-    path: &str,
-) -> Result<Option<Vec<Edit>>> {
-    let mut edits = Vec::new();
-    let mut pending = vec![(above, *key, path.to_owned())];
-    while let Some((above, key, path)) = pending.pop() {
-        edits.push(Edit::CreateKey {
-            hive,
-            key: path.clone(),
-        });
-        if let Some(descriptor) = key_security::of_its_own(&key, above.as_ref()) {
-            edits.push(Edit::SetKeySecurity {
-                hive,
-                key: path.clone(),
-                descriptor,
-            });
-        }
-        for value in key.values()? {
-            let Some(name) = value::exact_name(value.name()) else {
-                return Ok(None);
-            };
-            edits.push(Edit::SetValue {
-                hive,
-                key: path.clone(),
-                name,
-                kind: value.kind(),
-                data: crate::edit::HexBytes(value.data()?.into_owned()),
-            });
-        }
-        for subkey in key.subkeys()? {
-            let Some(name) = value::exact_name(subkey.name()) else {
-                return Ok(None);
-            };
-            pending.push((Some(key), subkey, format!("{path}\\{name}")));
-        }
-        if edits.len() > LARGEST_INVERSE {
-            return Ok(None);
-        }
-    }
-    Ok(Some(edits))
+/// Whether a path is another one, or that of something below it, without regard to case.
+fn lies_in(path: &str, folder: &str) -> bool {
+    let parts = |path: &str| -> Vec<String> {
+        let parts = path.split(['/', '\\']).filter(|part| !part.is_empty());
+        parts.map(str::to_lowercase).collect()
+    };
+    parts(path).starts_with(&parts(folder))
 }
 
 /// Writes the hives that steps changed to the volume (that is, into the overlay). `now` is a FILETIME.

@@ -13,7 +13,7 @@ use crate::security::Descriptor;
 use crate::volume::Volume;
 use crate::windows::{Installation, Reading, Registry};
 
-use super::{Step, apply, files};
+use super::{Step, apply, file_content, files};
 
 /// What taking back a list of steps amounted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,6 +150,9 @@ fn judge(installation: &Installation, step: &Step) -> Verdict {
             "the deleted object held more than elements, which no edit makes again".to_owned(),
         );
     }
+    if let Some(verdict) = file_content::judge(installation.volume.as_ref(), step) {
+        return verdict;
+    }
     if step.inverse.is_empty() {
         return Verdict::LeaveAlone(
             "the deleted key held too much, or a name that is no text, to be kept as edits"
@@ -210,6 +213,8 @@ fn judge(installation: &Installation, step: &Step) -> Verdict {
         Edit::Boot(edit) => super::boot::judge(&installation.boot, edit, &step.inverse),
         // Judged path by path, see `still_as_set`.
         Edit::SetSecurity { .. } => Verdict::LeaveAlone("it has no old permissions".to_owned()),
+        // Judged above.
+        Edit::CopyFile { .. } | Edit::DeleteFile { .. } => Verdict::AlreadyBack,
     }
 }
 

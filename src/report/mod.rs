@@ -4,9 +4,11 @@
 //! `docs/report.schema.json` publishes its shape; field names stay, new ones may come.
 #![allow(clippy::arithmetic_side_effects)] // column and size arithmetic on what the layers below checked
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::checks::{CHECKS, Finding, Severity, TimelineEvent};
+use crate::checks::{CHECKS, Check, Diagnosis, Finding, Severity, TimelineEvent};
 use crate::error::{Error, Kind};
 use crate::partition::Table;
 use crate::plan::Step;
@@ -57,6 +59,9 @@ pub struct Report {
     /// The checks that found nothing at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub healthy: Vec<HealthyCheck>,
+    /// The checks that could not look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedCheck>,
     /// The commands that cure what was found, the most urgent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CureCommand>,
@@ -109,10 +114,21 @@ pub struct HealthyCheck {
     pub title: &'static str,
 }
 
-/// A command that cures findings.
+/// A check that could not look.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct SkippedCheck {
+    /// Its id.
+    pub id: &'static str,
+    /// What it would say is so.
+    pub title: &'static str,
+    /// The hive that it needs, which is missing or cannot be used: `SYSTEM`.
+    pub needs: &'static str,
+}
+
+/// A command that cures findings, or is the next step to a cure by hand.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CureCommand {
-    /// How bad the findings are that it cures.
+    /// How bad the findings are that it cures; `notice` for one that only copies out what a cure by hand needs.
     pub severity: Severity,
     /// The ids of those findings.
     pub findings: Vec<&'static str>,
@@ -200,7 +216,7 @@ pub struct OperationReport {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EditReport {
     /// `create-key`, `delete-key`, `set-value`, `delete-value`, `set-key-security`, `set-security`, `rename`,
-    /// `set-element`, `delete-element`, `create-object`, `delete-object`.
+    /// `copy-file`, `delete-file`, `set-element`, `delete-element`, `create-object`, `delete-object`.
     pub kind: &'static str,
     /// The place.
     pub location: String,
@@ -225,6 +241,8 @@ impl EditReport {
                 Edit::SetKeySecurity { .. } => "set-key-security",
                 Edit::SetSecurity { .. } => "set-security",
                 Edit::Rename { .. } => "rename",
+                Edit::CopyFile { .. } => "copy-file",
+                Edit::DeleteFile { .. } => "delete-file",
                 Edit::Boot(BootEdit { ref change, .. }) => match change {
                     BootChange::SetElement { .. } => "set-element",
                     BootChange::DeleteElement { .. } => "delete-element",
@@ -282,6 +300,7 @@ impl Report {
             summary: None,
             findings: Vec::new(),
             healthy: Vec::new(),
+            skipped: Vec::new(),
             commands: Vec::new(),
             events: Vec::new(),
             operation: None,
@@ -309,6 +328,7 @@ impl Report {
             summary: None,
             findings: Vec::new(),
             healthy: Vec::new(),
+            skipped: Vec::new(),
             commands: Vec::new(),
             events: Vec::new(),
             operation: None,
@@ -332,19 +352,41 @@ impl Report {
         });
     }
 
-    /// Sets findings and the verdict that they amount to.
-    pub fn set_findings(&mut self, findings: Vec<Finding>) {
+    /// Sets what a diagnosis came to, and the verdict.
+    pub fn set_diagnosis(&mut self, diagnosis: Diagnosis) {
+        let Diagnosis { findings, skipped } = diagnosis;
         self.verdict = Verdict::of(&findings);
+        let is_healthy = |check: &Check| {
+            !findings.iter().any(|finding| check.found(finding))
+                && !skipped.iter().any(|(skipped, _)| skipped.id == check.id)
+        };
         self.healthy = CHECKS
             .iter()
-            .filter(|check| !findings.iter().any(|finding| check.found(finding)))
+            .filter(|check| is_healthy(check))
             .map(|check| HealthyCheck {
                 id: check.id,
                 title: check.title,
             })
             .collect();
+        self.skipped = skipped
+            .iter()
+            .map(|(check, hive)| SkippedCheck {
+                id: check.id,
+                title: check.title,
+                needs: hive.file_name(),
+            })
+            .collect();
         self.findings = findings;
         self.summary = Some(summary::sentence(self, Language::English));
+    }
+
+    /// The checks that could not look, by the hive that they need.
+    fn skipped_by_hive(&self) -> BTreeMap<&'static str, Vec<&'static str>> {
+        let mut by_hive: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for check in &self.skipped {
+            by_hive.entry(check.needs).or_default().push(check.title);
+        }
+        by_hive
     }
 
     /// The exit code that the report stands for.

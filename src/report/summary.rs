@@ -107,20 +107,18 @@ pub fn last_line(report: &Report, language: Language) -> String {
         ("counts", &counts),
         ("sentence", &sentence),
     ];
-    let plain = language.fill(words::LAST_LINE, &values);
-    let commands = report
-        .commands
-        .iter()
-        .map(|command| command.command.as_str());
-    let fits = commands
-        .take(1)
-        .map(|command| {
-            let mut values = values.to_vec();
-            values.push(("command", command));
-            language.fill(words::LAST_LINE_NEXT, &values)
-        })
-        .find(|line| line.chars().count() <= LONGEST_LINE);
-    fits.unwrap_or_else(|| shorten(&plain))
+    with_next(&language.fill(words::LAST_LINE, &values), report, language)
+}
+
+/// A last line with the first command to type, where there is room for the whole of it.
+pub(super) fn with_next(line: &str, report: &Report, language: Language) -> String {
+    let longer = report.commands.first().map(|command| {
+        let values = [("line", line), ("command", &command.command)];
+        language.fill(words::AND_NEXT, &values)
+    });
+    longer
+        .filter(|line| line.chars().count() <= LONGEST_LINE)
+        .unwrap_or_else(|| shorten(line))
 }
 
 /// Cuts a summary to what remote runners keep, and to one line.

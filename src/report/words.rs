@@ -34,7 +34,6 @@ words! {
     NO_FIX = "{lead}; coldfix has no fix for it";
     NOT_JUDGED = "It could not be judged: {message}";
     LAST_LINE = "{path}: {verdict} ({counts}): {sentence}";
-    LAST_LINE_NEXT = "{path}: {verdict} ({counts}): {sentence}; next: {command}";
     MANY = "{n} targets: {healthy} healthy, {found} with findings, {failed} not judged";
     SAME_SID = "{n} targets carry the machine SID {sid}";
     AND_MORE = "and {n} more";
@@ -69,9 +68,11 @@ words! {
     SOURCE = "source";
     OR = "or";
     LOOKED_AT = "Looked at and healthy";
+    NOT_LOOKED_AT = "Not looked at, because {hive} is missing or cannot be used";
     COMMANDS = "Commands";
     CURE_CERTAIN = "cures what is certain:";
     CURE_SUSPECTED = "cures what is suspected:";
+    COPY_OUT = "copies out what Windows kept of its registry:";
     DRY_RUN = "Add --dry-run to try a cure in memory first; nothing is written then.";
     OUTSIDE = "Where to look outside this disk";
     OUTSIDE_NETWORK = "The network security group and every firewall in front of the machine let the port of Remote Desktop in (3389 unless it was moved).";
@@ -129,8 +130,8 @@ words! {
     ON_TARGET = "{extent} on the target";
     RANGE = "{bytes} in {n} range";
     RANGES = "{bytes} in {n} ranges";
-    HOST_SET = "{n} permission or name set by the mounted file system";
-    HOST_SETS = "{n} permissions or names set by the mounted file system";
+    HOST_SET = "{n} permission, name or file set by the mounted file system";
+    HOST_SETS = "{n} permissions, names or files set by the mounted file system";
     REMAINS = "remains: {title} [{id}], {cure}";
     NOT_CURABLE = "no fix of coldfix cures it";
     CURED_BY = "cured by {fixes}";
@@ -142,5 +143,6 @@ words! {
     NOTHING_TO_CHANGE = "{path}: nothing to change; {left}";
     DRY_RUN_DONE = "{path}: dry run, {changes} verified in memory, nothing written; {left}";
     REPAIRED = "{path}: repaired and verified, {changes}; {left}; operation {id}";
+    AND_NEXT = "{line}; next: {command}";
     UNDO = "undo: {command}";
 }

@@ -4,11 +4,13 @@
 //! ```text
 //! clean     closed                                  every change is possible
 //! idle      left open, nothing waits in it          the first change closes it
-//! pending   changes of metadata wait in it          contents that they do not concern can be overwritten
+//! pending   changes of metadata wait in it          they are carried out in memory when the volume is opened, and on the disk
+//!                                                   by the first change; not replayed: contents that they do not concern can be
+//!                                                   overwritten
 //! refused   it cannot be told what waits            nothing is changed
 //! ```
 //!
-//! [`Volume::discard_journal`](super::Volume::discard_journal) lifts the last two, at a price.
+//! [`Volume::discard_journal`](super::Volume::discard_journal) lifts the last two where nothing was replayed, at a price.
 
 use serde::Serialize;
 
@@ -47,12 +49,53 @@ pub struct OpenTransaction {
     pub undo_next_lsn: String,
 }
 
+/// How often an operation waits in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct WaitingOperation {
+    /// Its name, such as `CreateAttribute`.
+    pub name: String,
+    /// Records to do again, as far as their page does not hold them already.
+    pub redo: u64,
+    /// Records to take back.
+    pub undo: u64,
+}
+
+/// What became of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayVerdict {
+    /// All that waited is carried out in what is read.
+    Done,
+    /// It could not be carried out; what is read is what was left on the disk.
+    #[default]
+    Refused,
+}
+
+/// What came of replaying a pending journal in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Replay {
+    /// What became of it.
+    pub verdict: ReplayVerdict,
+    /// Why it was refused, and by which record.
+    pub reason: Option<String>,
+    /// Records done again.
+    pub redone: u64,
+    /// Records whose change the disk had already.
+    pub on_disk: u64,
+    /// Records whose clusters were freed since, or filled anew later.
+    pub void: u64,
+    /// Records taken back.
+    pub undone: u64,
+    /// Files whose content, inside their MFT record, was written and never logged: zeros may be there now.
+    pub unlogged: Vec<ConcernedFile>,
+}
+
 /// An MFT record that changes in the journal concern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct ConcernedFile {
     /// The number of the MFT record.
     pub record: u64,
-    /// The path of its file as the disk has it now; `null` where that cannot be told.
+    /// The path of its file, as the volume is read; `null` where that cannot be told.
     pub path: Option<String>,
 }
 
@@ -84,13 +127,28 @@ pub struct JournalState {
     pub undo: u64,
     /// The transactions that are not over; the first thousand.
     pub open_transactions: Vec<OpenTransaction>,
+    /// The operations that wait.
+    pub operations: Vec<WaitingOperation>,
     /// The MFT records concerned; the first thousand.
     pub files: Vec<ConcernedFile>,
     /// How many MFT records are concerned.
     pub concerned: u64,
+    /// What came of replaying it; `null` where nothing waits, or that was not wanted.
+    pub replay: Option<Replay>,
 }
 
 impl JournalState {
+    /// What waited is carried out in what is read.
+    pub fn is_replayed(&self) -> bool {
+        let replay = self.replay.as_ref();
+        replay.is_some_and(|replay| replay.verdict == ReplayVerdict::Done)
+    }
+
+    /// Why it could not be replayed.
+    pub fn replay_refusal(&self) -> Option<&str> {
+        self.replay.as_ref()?.reason.as_deref()
+    }
+
     /// What waits, in numbers: `0 transactions, 11 pages; 47 records to do again, 0 to take back`.
     pub fn numbers(&self) -> String {
         let counted = |count: u64, what: &str| {

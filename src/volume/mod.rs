@@ -17,7 +17,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-pub use journal::{ConcernedFile, JournalState, JournalVerdict, OpenTransaction, TransactionState};
+pub use journal::{
+    ConcernedFile, JournalState, JournalVerdict, OpenTransaction, Replay, ReplayVerdict,
+    TransactionState, WaitingOperation,
+};
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -99,6 +102,12 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
         let _ = (path, ranges);
         Err(not_offered("reading parts of files"))
+    }
+
+    /// When the content of the file at `path` was last changed, as a FILETIME; `None` where the volume does not tell.
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        let _ = path;
+        Ok(None)
     }
 
     /// Whether the content of the file at `path` is `content`.
@@ -185,6 +194,19 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], now: u64) -> Result<()> {
         let _ = (path, content, descriptor, now);
         Err(not_offered("making files"))
+    }
+
+    /// Makes a file with this content and the permissions of the file at `like`. `now` is a FILETIME.
+    fn create_file_like(&self, path: &str, content: &[u8], like: &str, now: u64) -> Result<()> {
+        let found = self.security(&[like])?.into_iter().next();
+        let descriptor = found.ok_or_else(|| path::not_found(like))?;
+        self.create_file(path, content, &descriptor, now)
+    }
+
+    /// `Err` with the reason when [`Volume::remove`] would refuse what is at `path`. Changes nothing.
+    fn check_removable(&self, path: &str) -> Result<()> {
+        let _ = path;
+        Err(not_offered("removing files"))
     }
 
     /// Removes a file or an empty folder. `now` is a FILETIME.

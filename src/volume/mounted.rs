@@ -8,7 +8,7 @@
 //!                     v                  v
 //!                  patches: the file, still what it was, against the new content -> 512-byte ranges
 //!
-//! set_security, rename: what the host is to do stays here too -> operations
+//! set_security, rename, create, remove: what the host is to do stays here too -> operations
 //! ```
 //!
 //! Nothing is ever written here: a commit writes the patches and has the host do the operations. It compares
@@ -16,7 +16,7 @@
 //! fingerprint: an edit of a file that has changed since it was read is refused. Until then everything that is
 //! asked is answered as if it had been written.
 //!
-//! Links lead nowhere (see `walk`). Not handled: creating and deleting files, alternate data streams; what
+//! Links lead nowhere (see `walk`). Not handled: making and removing folders, alternate data streams; what
 //! the host's file system knows of the volume (label, dirty flag, $LogFile) is not asked, because a mounted
 //! volume is in the host's care. Hosts other than Unix are not asked whether the folder can be written; there
 //! the commit finds out, before it writes.
@@ -27,6 +27,7 @@ mod lookup;
 mod names;
 mod security;
 mod walk;
+mod whole_files;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -34,16 +35,20 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::device::{ChangeSet, HostOperation, Patch};
+use crate::device::{ChangeSet, FileCopy, HostOperation, Patch};
 use crate::error::{Error, Result, ResultExt};
 use crate::volume::{Entry, EntryKind, State, TreeEntry, Volume, hibernated, name, path};
 
 use lookup::Lookup;
-use security::Descriptors;
+use security::{Descriptors, not_offered};
 use walk::{Node, Tree};
+use whole_files::WholeFiles;
 
 /// The longest file that is replaced, in bytes; ours. Hives, the longest files that are edited, end at 2 GiB.
 const LONGEST: u64 = 1 << 32;
+
+/// The mode of a file that is made without another's to go by.
+const NEW_FILE: u32 = 0o644;
 
 /// What is looked at of hiberfil.sys: its header.
 const HIBERNATION_HEADER_LEN: usize = 4096;
@@ -58,6 +63,7 @@ pub struct MountedFolder {
     /// By absolute host path: every file whose content was read or replaced.
     files: Mutex<BTreeMap<PathBuf, Known>>,
     descriptors: Mutex<Descriptors>,
+    whole: Mutex<WholeFiles>,
     /// What a person should know of the changes, by the host path concerned.
     notes: Mutex<BTreeMap<PathBuf, String>>,
 }
@@ -97,6 +103,7 @@ impl MountedFolder {
             fingerprints: RandomState::new(),
             files: Mutex::default(),
             descriptors: Mutex::default(),
+            whole: Mutex::default(),
             notes: Mutex::default(),
         })
     }
@@ -129,11 +136,13 @@ impl MountedFolder {
     /// names are still what they were is seen by the commit.
     pub fn changes(&self) -> Result<ChangeSet> {
         let mut operations = lock(&self.descriptors).operations();
-        let renames = self.tree.renames();
-        operations.extend(renames.iter().map(|(file, name)| HostOperation::Rename {
+        let names = self.tree.changes();
+        operations.extend(names.renamed().map(|(file, name)| HostOperation::Rename {
             file,
             name: name.to_owned(),
         }));
+        drop(names);
+        operations.extend(lock(&self.whole).operations());
         Ok(ChangeSet {
             patches: self.patches()?,
             operations,
@@ -193,6 +202,12 @@ impl Volume for MountedFolder {
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>> {
         let host = self.tree.expect_file(path)?.host;
+        if let Some(made) = lock(&self.whole).made(&host) {
+            if len(&made.content) > limit {
+                return Err(path::too_long(path, len(&made.content), limit));
+            }
+            return Ok(made.content.clone());
+        }
         if let Some(after) = self
             .files()
             .get(&host)
@@ -215,7 +230,37 @@ impl Volume for MountedFolder {
 
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
         let host = self.tree.expect_file(path)?.host;
+        if let Some(made) = lock(&self.whole).made(&host) {
+            let place = |at: u64| usize::try_from(at.min(len(&made.content))).unwrap_or(usize::MAX);
+            let part = |range: &Range<u64>| {
+                let part = place(range.start)..place(range.end);
+                made.content.get(part).unwrap_or_default().to_vec()
+            };
+            return Ok(ranges.iter().map(part).collect());
+        }
         file::read_ranges(&host, ranges).context(|| format!("reading {path}"))
+    }
+
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        /// 1601 to 1970, in units of 100 ns.
+        const UNIX_EPOCH: i128 = 116_444_736_000_000_000;
+        let host = self.tree.expect_file(path)?.host;
+        let looking = Error::io(format!("looking at {path}"));
+        let Some(metadata) = walk::look(&host).map_err(looking)? else {
+            return Ok(None);
+        };
+        // A host that keeps no such time.
+        let Ok(moment) = metadata.modified() else {
+            return Ok(None);
+        };
+        let units = match moment.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => i128::try_from(since.as_nanos() / 100).ok(),
+            Err(before) => i128::try_from(before.duration().as_nanos() / 100)
+                .ok()
+                .map(|units| 0_i128.saturating_sub(units)),
+        };
+        let filetime = units.and_then(|units| UNIX_EPOCH.checked_add(units));
+        Ok(filetime.and_then(|filetime| u64::try_from(filetime).ok()))
     }
 
     fn capacity(&self, path: &str) -> Result<u64> {
@@ -228,6 +273,10 @@ impl Volume for MountedFolder {
         let host = self.tree.expect_file(path)?.host;
         if len(content) > LONGEST {
             return Err(path::too_long(path, len(content), LONGEST));
+        }
+        if lock(&self.whole).replace(&host, content) {
+            self.tree.changes_mut().make(&host, len(content));
+            return Ok(());
         }
         let (before, handle) =
             file::read(&host, LONGEST).context(|| format!("reading {path} to replace it"))?;
@@ -258,7 +307,11 @@ impl Volume for MountedFolder {
         let mut descriptors = lock(&self.descriptors);
         let mut found = Vec::with_capacity(paths.len());
         for path in paths {
-            found.push(descriptors.get(path, lookup.find(path)?)?);
+            let host = lookup.find(path)?;
+            found.push(match lock(&self.whole).made(&host) {
+                Some(made) => made.descriptor.clone().ok_or_else(|| not_offered(path))?,
+                None => descriptors.get(path, host)?,
+            });
         }
         Ok(found)
     }
@@ -273,6 +326,7 @@ impl Volume for MountedFolder {
         let mut hosts = Vec::with_capacity(paths.len());
         for path in paths {
             let host = lookup.find(path)?;
+            self.check_not_made(path, &host)?;
             // Another file system may be mounted below the root.
             if host != self.tree.root()
                 && let Some(folder) = host.parent()
@@ -294,6 +348,7 @@ impl Volume for MountedFolder {
         name::check(name)?;
         let mut lookup = Lookup::new(&self.tree);
         let host = lookup.find(path)?;
+        self.check_not_made(path, &host)?;
         let (Some(folder), Some(stored)) = (
             host.parent().filter(|_| host != self.tree.root()),
             host.file_name().and_then(std::ffi::OsStr::to_str),
@@ -313,12 +368,58 @@ impl Volume for MountedFolder {
                  not give it back"
             )
         });
-        self.tree.rename(folder, stored, name);
+        self.check_nothing_made_below(path, &host)?;
+        self.tree.changes_mut().set(folder, stored, name);
         let mut notes = lock(&self.notes);
         match note.filter(|_| stored != name) {
             Some(note) => notes.insert(host, note),
             None => notes.remove(&host),
         };
+        Ok(())
+    }
+
+    fn create_file(&self, path: &str, content: &[u8], descriptor: &[u8], _now: u64) -> Result<()> {
+        security::check(descriptor)?;
+        let copy = FileCopy {
+            content: content.to_vec(),
+            descriptor: Some(descriptor.into()),
+            mode: NEW_FILE,
+        };
+        self.make(path, copy)
+    }
+
+    fn create_file_like(&self, path: &str, content: &[u8], like: &str, _now: u64) -> Result<()> {
+        let host = self.tree.expect_file(like)?.host;
+        let whole = lock(&self.whole);
+        let (descriptor, mode) = match whole.made(&host) {
+            Some(made) => (made.descriptor.clone(), made.mode),
+            None => whole_files::permissions(like, &host)?,
+        };
+        drop(whole);
+        let copy = FileCopy {
+            content: content.to_vec(),
+            descriptor,
+            mode,
+        };
+        self.make(path, copy)
+    }
+
+    fn check_removable(&self, path: &str) -> Result<()> {
+        self.removal(path).map(drop)
+    }
+
+    /// `now` plays no part: the host keeps the time of the change.
+    fn remove(&self, path: &str, _now: u64) -> Result<()> {
+        self.check_writable()?;
+        let (host, copy) = self.removal(path)?;
+        self.tree.changes_mut().remove(&host);
+        if lock(&self.whole).remove(&host, copy) {
+            let note = format!(
+                "{path}: an undo makes the removed file again with its content and permissions, not with its dates or \
+                 its short (8.3) name"
+            );
+            lock(&self.notes).insert(host, note);
+        }
         Ok(())
     }
 

@@ -38,7 +38,7 @@ impl ControlSet {
 }
 
 /// `SYSTEM\Select`, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Select {
     /// The set Windows ran last.
     pub current: u32,

@@ -165,6 +165,9 @@ impl Installation {
         self.registry
             .required(HiveName::System)
             .map(|_| ())
-            .map_err(|error: Error| error.context(self.describe()))
+            .map_err(|error: Error| {
+                let next = "restore SYSTEM from a backup; `coldfix diagnose` tells what copies of it Windows has kept";
+                error.with_hint(self.describe(), next)
+            })
     }
 }

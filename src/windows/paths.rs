@@ -170,10 +170,15 @@ impl Installation {
         unknown.unwrap_or(Presence::Missing)
     }
 
+    /// Whether the rest of Windows is here: false where only hives were copied, and where it cannot be told.
+    pub fn has_programs(&self) -> bool {
+        let known = format!("{}/System32/{IN_EVERY_WINDOWS}", self.directory);
+        matches!(self.volume.entry(&known), Ok(Some(entry)) if entry.kind == EntryKind::File)
+    }
+
     /// Whether there is a file at `path`, on this volume.
     fn look(&self, path: &str) -> Presence {
-        let known = format!("{}/System32/{IN_EVERY_WINDOWS}", self.directory);
-        if !matches!(self.volume.entry(&known), Ok(Some(entry)) if entry.kind == EntryKind::File) {
+        if !self.has_programs() {
             return Presence::Unknown("Windows' programs are not on this volume".to_owned());
         }
         // What is behind a link is elsewhere.

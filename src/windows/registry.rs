@@ -72,6 +72,11 @@ impl Registry {
         }
     }
 
+    /// Where on its volume a hive lies, or would.
+    pub fn path(&self, name: HiveName) -> String {
+        format!("{}/{}", self.config, name.file_name())
+    }
+
     fn slot(&self, name: HiveName) -> &Slot {
         static NONE: Slot = Slot::Absent;
         let position = HiveName::ALL.iter().position(|hive| *hive == name);

@@ -49,7 +49,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         hives: [Some("system-w10-dirty"), None, None, None],
         build: None,
-        found: "!hive.missing !firewall.rule-off !rdp-enable.off",
+        found: "!firewall.rule-off !rdp-enable.off ?hive.not-copied",
     },
     Machine {
         hives: [
@@ -64,7 +64,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         hives: [Some("system-w10-clean"), None, None, None],
         build: None,
-        found: "!hive.missing !firewall.rule-off !rdp-enable.off",
+        found: "!firewall.rule-off !rdp-enable.off ?hive.not-copied",
     },
     Machine {
         hives: [
@@ -80,7 +80,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         hives: [Some("system-xp"), None, None, None],
         build: None,
-        found: "!hive.missing !rdp-enable.off",
+        found: "!rdp-enable.off ?hive.not-copied",
     },
     Machine {
         hives: [Some("system-xp"), None, None, None],
@@ -95,12 +95,15 @@ const MACHINES: &[Machine] = &[
     },
 ];
 
-/// A folder with these hives and no others.
+/// A folder with these hives and no others; where one is not at hand, without the rest of Windows, as it was copied.
 fn bench(machine: &Machine) -> Option<Bench> {
     let made = support::fixtures(&["folder/healthy"])?;
     let bench = Bench::copy_of(&made.join("folder/healthy"));
     for program in PROGRAMS {
         bench.put(&format!("Windows/System32/{program}"), b"MZ");
+    }
+    if machine.hives.iter().skip(2).any(Option::is_none) {
+        std::fs::remove_file(bench.target.join("Windows/System32/ntdll.dll")).unwrap();
     }
     if let Some(build) = machine.build {
         let number = format!("\"CurrentBuild\"=\"{build}\"\n\"CurrentBuildNumber\"=\"{build}\"");

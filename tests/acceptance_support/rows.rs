@@ -34,7 +34,11 @@ pub(crate) const FOLDERS: &[Row] = &[
     row(
         "folder/everything-wrong",
         "!edition.home !services.dhcp-account !firewall.rule-off !rdp-enable.off !services.rdp-disabled !services.account !nla.invalid !tls.disabled !logon.userinit ?logon.boot-execute ?logon.setup-execute ?network-dhcp.static-in-cloud ?logon.profile-temporary",
-        Left("!edition.home"),
+        NamedLeaves(
+            "!edition.home ?logon.boot-execute ?logon.setup-execute ?network-dhcp.static-in-cloud ?logon.profile-temporary",
+            "logon network-dhcp",
+            "!edition.home",
+        ),
     ),
     row(
         "folder/applocker-blocks",
@@ -44,7 +48,7 @@ pub(crate) const FOLDERS: &[Row] = &[
     row(
         "folder/boot-execute-missing",
         "?logon.boot-execute ?logon.setup-execute",
-        Plain,
+        Named("?logon.boot-execute ?logon.setup-execute", "logon"),
     ),
     row(
         "folder/certificate-pinned",
@@ -57,7 +61,7 @@ pub(crate) const FOLDERS: &[Row] = &[
     row(
         "folder/dhcp-static-azure",
         "?network-dhcp.static-in-cloud",
-        Plain,
+        Named("?network-dhcp.static-in-cloud", "network-dhcp"),
     ),
     row(
         "folder/encryption-level-out-of-range",
@@ -136,9 +140,13 @@ pub(crate) const FOLDERS: &[Row] = &[
     row(
         "folder/profile-temporary",
         "?logon.profile-temporary",
-        Plain,
+        Named("?logon.profile-temporary", "logon"),
     ),
-    row("folder/profile-twin", "?logon.profile-twin", Plain),
+    row(
+        "folder/profile-twin",
+        "?logon.profile-twin",
+        Named("?logon.profile-twin", "logon"),
+    ),
     row("folder/rdp-allowed-by-policy", "", Nothing),
     row("folder/rdp-denied", "!rdp-enable.off", Plain),
     row("folder/rdp-denied-by-policy", "!rdp-enable.policy", Plain),
@@ -155,8 +163,8 @@ pub(crate) const FOLDERS: &[Row] = &[
         "!rdp-listener.invalid",
         Plain,
     ),
-    row("folder/select-dangling", "", NotRead(2)),
-    row("folder/select-missing", "", NotRead(2)),
+    row("folder/select-dangling", "!hive.no-control-set", Refused(2)),
+    row("folder/select-missing", "!hive.no-control-set", Refused(2)),
     row(
         "folder/service-accounts",
         "!services.dhcp-account !services.account",
@@ -205,7 +213,10 @@ pub(crate) const DISKS: &[Row] = &[
     row(
         "bare-logon.raw",
         "!logon.userinit !network-provider.orphan ?logon.boot-execute ?logon.setup-execute ?network-dhcp.static-in-cloud ?policy-block.programs ?logon.profile-twin",
-        Named("?policy-block.programs", "policy-block"),
+        Named(
+            "?logon.boot-execute ?logon.setup-execute ?network-dhcp.static-in-cloud ?policy-block.programs ?logon.profile-twin",
+            "logon network-dhcp policy-block",
+        ),
     ),
     row("bare-broken.raw", DEMO, Named(CLOSED, OPEN)),
     row("gpt-healthy.raw", "", Nothing),
@@ -220,7 +231,11 @@ pub(crate) const DISKS: &[Row] = &[
     row("vhd-dynamic.vhd", DEMO, Named(CLOSED, OPEN)),
     row("vhdx-dynamic.vhdx", DEMO, Named(CLOSED, OPEN)),
     row("certificate-healthy.raw", "", Nothing),
-    row("certificate-expired.raw", "?rdp-certificate.expired", Plain),
+    row(
+        "certificate-expired.raw",
+        "?rdp-certificate.expired",
+        Named("?rdp-certificate.expired", "rdp-certificate"),
+    ),
     row("certificate-expired-since.raw", "", Nothing),
     row(
         "certificate-orphaned.raw",
@@ -236,6 +251,11 @@ pub(crate) const DISKS: &[Row] = &[
     row("certificate-foreign.raw", "", Nothing),
     row("certificate-pinned.raw", "", Nothing),
     row(
+        "certificate-pinned-keyless.raw",
+        "!rdp-certificate.pin-dangling",
+        Named("!rdp-certificate.pin-dangling", "rdp-certificate=unpin"),
+    ),
+    row(
         "certificate-pin-expired.raw",
         "?rdp-certificate.pin-expired",
         Named("?rdp-certificate.pin-expired", "rdp-certificate=unpin"),
@@ -243,10 +263,11 @@ pub(crate) const DISKS: &[Row] = &[
     row(
         "certificate-pinned-own.raw",
         "?rdp-certificate.pin-expired",
-        NamedThenPlain(
+        NamedTwice(
             "?rdp-certificate.pin-expired",
             "rdp-certificate=unpin",
             "?rdp-certificate.expired",
+            "rdp-certificate",
         ),
     ),
     row(
@@ -257,7 +278,7 @@ pub(crate) const DISKS: &[Row] = &[
     row(
         "certificate-denied.raw",
         "?rdp-certificate.store-denied",
-        Plain,
+        Named("?rdp-certificate.store-denied", "rdp-certificate"),
     ),
     row(
         "certificate-denied-empty.raw",
@@ -307,8 +328,8 @@ pub(crate) const BAD: &[Row] = &[
     row("bad/dirty-flag.raw", DEMO, Named(CLOSED, OPEN)),
     row("bad/compressed-hive.raw", DEMO, Refused(2)),
     row("bad/no-windows.raw", "", NotRead(2)),
-    row("bad/no-system-hive.raw", "", NotRead(2)),
-    row("bad/damaged-system-hive.raw", "", NotRead(2)),
+    row("bad/no-system-hive.raw", "!hive.missing", Refused(2)),
+    row("bad/damaged-system-hive.raw", "!hive.damaged", Refused(2)),
     row("bad/truncated.vhd", "", NotRead(2)),
     row("bad/short.vhd", "", NotRead(2)),
     row("bad/child-alone.vhd", "", NotRead(3)),
@@ -355,7 +376,7 @@ pub(crate) const CHANGED: &[Row] = &[
         "folder/last-known-good-002",
         &[Reg(&[SERVER_2, "\"fDenyTSConnections\"=dword:1"])],
         "?rdp-enable.off",
-        Plain,
+        Named("?rdp-enable.off", "rdp-enable"),
     ),
     changed(
         "folder/last-known-good-002",
@@ -413,18 +434,99 @@ pub(crate) const CHANGED: &[Row] = &[
         "?hive.log-lost",
         Told,
     ),
+    changed(
+        "folder/healthy",
+        &[Without(SYSTEM_FILE)],
+        "!hive.missing",
+        Refused(2),
+    ),
+    changed(
+        "folder/healthy",
+        &[Cut(SYSTEM_FILE, 0)],
+        "!hive.unreadable",
+        Refused(2),
+    ),
+    changed(
+        "folder/healthy",
+        &[Cut(SYSTEM_FILE, 0x1800)],
+        "!hive.unreadable",
+        Refused(2),
+    ),
+    changed(
+        "folder/healthy",
+        &[Bytes(SYSTEM_FILE, |hive| hive[..0x200].fill(0))],
+        "!hive.unreadable",
+        Refused(2),
+    ),
+    changed(
+        "folder/healthy",
+        &[Without(SAM_FILE)],
+        "!hive.logon-lost",
+        Told,
+    ),
+    changed(
+        "folder/healthy",
+        &[Cut(SECURITY_FILE, 0)],
+        "!hive.logon-lost",
+        Told,
+    ),
+    changed(
+        "folder/healthy",
+        &[Bytes(SAM_FILE, |hive| hive[0x1000..0x1004].fill(0))],
+        "!hive.logon-lost ?accounts.unclear",
+        Told,
+    ),
+    changed(
+        "folder/healthy",
+        &[Bytes(SAM_FILE, |hive| hive[0x2000..0x2004].fill(0))],
+        "?hive.logon-damaged ?accounts.unclear",
+        Told,
+    ),
+    changed(
+        "folder/healthy",
+        &[Without(DEFAULT_FILE)],
+        "?hive.default",
+        Told,
+    ),
+    // Hives that were copied, without the rest of Windows: what was not copied is no fault.
+    changed(
+        "folder/healthy",
+        &[
+            Without("Windows/System32/ntdll.dll"),
+            Without(SAM_FILE),
+            Without(SECURITY_FILE),
+            Without(DEFAULT_FILE),
+        ],
+        "",
+        Nothing,
+    ),
+    changed(
+        "folder/healthy",
+        &[
+            Without("Windows/System32/ntdll.dll"),
+            Without(SOFTWARE_FILE),
+        ],
+        "?hive.not-copied",
+        Told,
+    ),
+    changed(
+        "folder/healthy",
+        &[Without("Windows/System32/ntdll.dll"), Without(SYSTEM_FILE)],
+        "?hive.not-copied",
+        Refused(2),
+    ),
     // The listener and what it asks for.
     changed(
         "folder/healthy",
         &[Reg(&[LISTENER, "\"fAllowSecProtocolNegotiation\"=dword:0"])],
         "?rdp-listener.negotiation",
-        Plain,
+        Named("?rdp-listener.negotiation", "rdp-listener"),
     ),
     changed(
         "folder/healthy",
         &[Reg(&[LISTENER, "\"MinEncryptionLevel\"=dword:1"])],
         "?rdp-listener.encryption",
-        Plain,
+        Named("?rdp-listener.encryption", "rdp-listener"),
     ),
     changed(
         "folder/healthy",
@@ -436,7 +538,7 @@ pub(crate) const CHANGED: &[Row] = &[
         "folder/healthy",
         &[Reg(&[LISTENER, "\"MaxInstanceCount\"=dword:0"])],
         "?rdp-sessions.none",
-        Plain,
+        Named("?rdp-sessions.none", "rdp-sessions"),
     ),
     changed(
         "folder/healthy",
@@ -448,7 +550,7 @@ pub(crate) const CHANGED: &[Row] = &[
         "folder/healthy",
         &[Reg(&[LSA, "\"ForceGuest\"=dword:1"])],
         "?authentication.guest",
-        Plain,
+        Named("?authentication.guest", "guest-logons"),
     ),
     changed(
         "folder/healthy",
@@ -522,7 +624,7 @@ pub(crate) const CHANGED: &[Row] = &[
             "\"Start\"=dword:4",
         ])],
         "!services.rdp-disabled ?rdp-certificate.expired",
-        Plain,
+        Named("?rdp-certificate.expired", "rdp-certificate"),
     ),
     // Accounts and rights.
     changed(
@@ -550,7 +652,7 @@ pub(crate) const CHANGED: &[Row] = &[
         "folder/healthy",
         &[Accounts("SECURITY", &["--mask", "S-1-5-32-545=0x43"])],
         "?user-rights.console-denied",
-        Plain,
+        Named("?user-rights.console-denied", "user-rights"),
     ),
     changed(
         "folder/healthy",
@@ -572,7 +674,7 @@ pub(crate) const CHANGED: &[Row] = &[
         "folder/healthy",
         &[Accounts("SECURITY", &["--mask", "S-1-5-80-0=none"])],
         "?user-rights.services",
-        Plain,
+        Named("?user-rights.services", "user-rights"),
     ),
     changed(
         "folder/healthy",
@@ -646,7 +748,11 @@ const DHCP: &str = r"SYSTEM\ControlSet001\Services\Dhcp";
 const POLICY: &str = r"SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services";
 const CIPHERS: &str = r"SOFTWARE\Policies\Microsoft\Cryptography\Configuration\SSL\00010002";
 const PROFILE_OLD: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-5-21-1111111111-2222222222-3333333333-1001.old";
+const SYSTEM_FILE: &str = "Windows/System32/config/SYSTEM";
 const SOFTWARE_FILE: &str = "Windows/System32/config/SOFTWARE";
+const SAM_FILE: &str = "Windows/System32/config/SAM";
+const SECURITY_FILE: &str = "Windows/System32/config/SECURITY";
+const DEFAULT_FILE: &str = "Windows/System32/config/DEFAULT";
 const SECOND_STARTS: Change = Reg(&[r"SYSTEM\Select", "\"Current\"=dword:2\n\"Default\"=dword:2"]);
 
 /// Sequence numbers that differ, and the checksum of the base block that goes with them.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coldfix::commit::{Status, commit, recover, undo};
-use coldfix::device::{ChangeSet, HostOperation};
+use coldfix::device::{ChangeSet, FileCopy, HostOperation};
 use coldfix::error::Result;
 
 use super::{Lies, Loss, Machine, SECURITY, header, identity, patch};
@@ -74,6 +75,26 @@ impl Scenario {
         self
     }
 
+    /// A file is made.
+    pub fn made(mut self, file: &str, content: &[u8], descriptor: Option<&[u8]>) -> Self {
+        self.changes.operations.push(HostOperation::Make {
+            file: file.into(),
+            copy: whole(content, descriptor),
+        });
+        show(&mut self.new, file, content, descriptor);
+        self
+    }
+
+    /// A file is removed.
+    pub fn removed(mut self, file: &str, content: &[u8], descriptor: Option<&[u8]>) -> Self {
+        self.changes.operations.push(HostOperation::Remove {
+            file: file.into(),
+            copy: whole(content, descriptor),
+        });
+        show(&mut self.old, file, content, descriptor);
+        self
+    }
+
     pub fn commit(&self, machine: &Machine) -> Result<()> {
         commit(
             &machine.dir()?,
@@ -83,6 +104,22 @@ impl Scenario {
             &mut |_| {},
         )
         .map(drop)
+    }
+}
+
+fn whole(content: &[u8], descriptor: Option<&[u8]>) -> Arc<FileCopy> {
+    Arc::new(FileCopy {
+        content: content.to_owned(),
+        descriptor: descriptor.map(Into::into),
+        mode: 0,
+    })
+}
+
+fn show(files: &mut Files, file: &str, content: &[u8], descriptor: Option<&[u8]>) {
+    files.insert(file.into(), content.to_owned());
+    if let Some(descriptor) = descriptor {
+        let path = PathBuf::from(format!("{file}{SECURITY}"));
+        files.insert(path, descriptor.to_owned());
     }
 }
 

@@ -21,7 +21,7 @@ use coldfix::commit::{
     FileIdentity, JournalDir, LockedDir, OperationHeader, Store, Target, TargetFile,
     TargetIdentity, TargetKind,
 };
-use coldfix::device::{Change, Patch};
+use coldfix::device::{Change, FileCopy, Patch};
 use coldfix::error::{Error, Result};
 pub use tree::SECURITY;
 use tree::Tree;
@@ -566,6 +566,63 @@ impl Target for SimulatedTarget {
     fn remove_name(&self, file: &Path) -> Result<()> {
         self.step("removing a name", |state| {
             state.tree.remove_name(file);
+            Ok(())
+        })
+    }
+
+    fn copy_of(&self, file: &Path, longest: usize) -> Result<Option<FileCopy>> {
+        let state = self.machine.state();
+        if state.stopped {
+            return Err(Error::io("reading a file")(power()));
+        }
+        let Some(id) = state.tree.find(file) else {
+            return Ok(None);
+        };
+        let mut content = state.files[&id].now.clone();
+        content.truncate(longest + 1);
+        Ok(Some(FileCopy {
+            content,
+            descriptor: state.tree.own_security(&id).map(Into::into),
+            mode: 0,
+        }))
+    }
+
+    fn write_file(&self, file: &Path, copy: &FileCopy) -> Result<()> {
+        assert!(
+            self.machine.state().tree.find(file).is_none(),
+            "{file:?} exists"
+        );
+        let id = PathBuf::from(format!(
+            "made {} {}",
+            self.machine.state().files.len(),
+            file.display()
+        ));
+        self.step("making a name", |state| {
+            state.files.insert(id.clone(), SimulatedFile::default());
+            state.tree.create(file, &id);
+            Ok(())
+        })?;
+        let handle = Handle {
+            machine: self.machine.clone(),
+            path: id.clone(),
+        };
+        handle
+            .change(Step::Write(0, copy.content.clone()))
+            .map_err(Error::io("writing"))?;
+        if let Some(descriptor) = &copy.descriptor {
+            self.step("setting a descriptor", |state| {
+                state.tree.set_security(&id, descriptor);
+                Ok(())
+            })?;
+        }
+        handle.flush()?;
+        self.machine.state().tree.flush_security(&id);
+        Ok(())
+    }
+
+    fn remove_file(&self, file: &Path) -> Result<()> {
+        self.step("removing a file", |state| {
+            state.tree.delete(file);
             Ok(())
         })
     }

@@ -19,12 +19,17 @@ enum Step {
     Add(PathBuf, String, PathBuf),
     Remove(PathBuf, String),
     Rename(PathBuf, String, String),
+    /// A name, and the file with it where it was the last one.
+    Delete(PathBuf, String),
 }
 
 impl Step {
     fn folder(&self) -> &Path {
         match self {
-            Step::Add(folder, ..) | Step::Remove(folder, _) | Step::Rename(folder, ..) => folder,
+            Step::Add(folder, ..)
+            | Step::Remove(folder, _)
+            | Step::Rename(folder, ..)
+            | Step::Delete(folder, _) => folder,
         }
     }
 
@@ -33,7 +38,7 @@ impl Step {
             Step::Add(folder, name, id) => {
                 names.insert((folder.clone(), name.clone()), id.clone());
             }
-            Step::Remove(folder, name) => {
+            Step::Remove(folder, name) | Step::Delete(folder, name) => {
                 names.remove(&(folder.clone(), name.clone()));
             }
             Step::Rename(folder, from, to) => {
@@ -144,23 +149,43 @@ impl Tree {
         self.step(Step::Remove(folder, name));
     }
 
+    pub(super) fn create(&mut self, path: &Path, id: &Path) {
+        let (folder, name) = self.place(path).unwrap();
+        self.step(Step::Add(folder, name, id.to_owned()));
+    }
+
+    pub(super) fn delete(&mut self, path: &Path) {
+        assert!(self.find(path).is_some(), "{path:?} is not there");
+        let (folder, name) = self.place(path).unwrap();
+        self.step(Step::Delete(folder, name));
+    }
+
+    /// The descriptor of what has one.
+    pub(super) fn own_security(&self, id: &Path) -> Option<Vec<u8>> {
+        self.descriptors.get(id).map(|found| found.now.clone())
+    }
+
+    pub(super) fn flush_security(&mut self, id: &Path) {
+        if let Some(descriptor) = self.descriptors.get_mut(id) {
+            descriptor.durable = descriptor.now.clone();
+            descriptor.pending.clear();
+        }
+    }
+
     pub(super) fn security(&self, id: &Path) -> Vec<u8> {
         self.descriptors[id].now.clone()
     }
 
     pub(super) fn set_security(&mut self, id: &Path, bytes: &[u8]) {
-        let descriptor = self.descriptors.get_mut(id).unwrap();
+        let descriptor = self.descriptors.entry(id.to_owned()).or_default();
         descriptor.now = bytes.to_owned();
         descriptor.pending.push(bytes.to_owned());
     }
 
     /// Makes durable what was done to this file: its descriptor, and the names in its folder.
     pub(super) fn flush(&mut self, path: &Path) {
-        if let Some(id) = self.find(path)
-            && let Some(descriptor) = self.descriptors.get_mut(&id)
-        {
-            descriptor.durable = descriptor.now.clone();
-            descriptor.pending.clear();
+        if let Some(id) = self.find(path) {
+            self.flush_security(&id);
         }
         let folder = self.place(path).unwrap().0;
         let (flushed, rest): (Vec<Step>, Vec<Step>) = std::mem::take(&mut self.pending)
@@ -197,7 +222,8 @@ impl Tree {
             let mut after = self.durable.clone();
             step.apply(&mut after);
             let there = |names: &Names, id: &PathBuf| names.values().any(|other| other == id);
-            if self.durable.values().all(|id| there(&after, id)) {
+            let meant = matches!(step, Step::Delete(..));
+            if meant || self.durable.values().all(|id| there(&after, id)) {
                 self.durable = after;
             }
         }

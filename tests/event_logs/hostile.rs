@@ -204,9 +204,7 @@ fn old_events_are_left_and_a_clock_that_was_wrong_once_does_not_make_them_old() 
 }
 
 /// A record whose template has 8000 holes for one value of 20,000 characters: 320 MB of text.
-#[test]
-fn a_record_that_unfolds_is_cut_short() {
-    let started = Instant::now();
+fn unfolding() -> (Vec<u8>, u64) {
     let mut made = Chunk::new(1);
     let at = made.content_at();
     let mut content = vec![0x0f, 1, 1, 0, 0x0c, 1, 0, 0, 0, 0];
@@ -263,7 +261,13 @@ fn a_record_that_unfolds_is_cut_short() {
             break;
         }
     }
-    let chunk = made.finish();
+    (made.finish(), number)
+}
+
+#[test]
+fn a_record_that_unfolds_is_cut_short() {
+    let started = Instant::now();
+    let (chunk, number) = unfolding();
     let found = chunk::events(&chunk, &|_, _| true);
     assert_eq!(found.events[0].id, 7);
     let text = &found.events[0].data[0].1;
@@ -283,9 +287,87 @@ fn a_record_that_unfolds_is_cut_short() {
     assert!(started.elapsed() < PATIENCE);
 }
 
-/// A value of binary XML that instantiates the template it fills.
+/// A record in which values of binary XML lie in each other: the template of each has so many holes for the one below.
+fn nested(holes: usize, depth: usize) -> Vec<u8> {
+    let mut made = Chunk::new(1);
+    let at = made.content_at();
+    // Both templates come first, in a record of their own: one for an event, one for what fills its holes.
+    let mut content = vec![0x0f, 1, 1, 0];
+    let mut templates = Vec::new();
+    for names in [&["Event", "EventData", "Data"][..], &["x"]] {
+        content.extend([0x0c, 1, 0, 0, 0, 0]);
+        let template = at + content.len() + 4;
+        templates.push(template as u32);
+        content.extend((template as u32).to_le_bytes());
+        let mut body = vec![0x0f, 1, 1, 0];
+        let open = |body: &mut Vec<u8>, text: &str| {
+            body.extend([0x01, 0, 0, 0, 0, 0, 0]);
+            let place = template + 24 + body.len() + 4;
+            body.extend((place as u32).to_le_bytes());
+            body.extend([0; 6]);
+            body.extend((text.len() as u16).to_le_bytes());
+            body.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+            body.extend([0, 0]);
+            body.push(0x02);
+        };
+        for name in names {
+            open(&mut body, name);
+            if *name == "Event" {
+                open(&mut body, "System");
+                open(&mut body, "EventID");
+                body.extend([0x05, 0x01, 1, 0, b'7', 0, 0x04, 0x04]);
+            }
+        }
+        for _ in 0..holes {
+            body.extend([0x0d, 0, 0, 0x21]);
+        }
+        body.extend(names.iter().map(|_| 0x04));
+        body.push(0);
+        content.extend([0; 20]);
+        content.extend((body.len() as u32).to_le_bytes());
+        content.extend(&body);
+        content.extend([1, 0, 0, 0, 2, 0, 0x01, 0, b'y', 0]);
+    }
+    content.push(0);
+    assert!(made.add_raw(1, event_log::filetime("2026-01-01T00:00:00Z"), &content));
+    let mut value = vec![b'y', 0];
+    let mut kind = 0x01;
+    for level in 0..depth {
+        let template = templates[usize::from(level + 1 < depth)];
+        let mut outer = vec![0x0f, 1, 1, 0, 0x0c, 1, 0, 0, 0, 0];
+        outer.extend(template.to_le_bytes());
+        outer.extend(1_u32.to_le_bytes());
+        outer.extend((value.len() as u16).to_le_bytes());
+        outer.extend([kind, 0]);
+        outer.extend(&value);
+        outer.push(0);
+        (value, kind) = (outer, 0x21);
+    }
+    assert!(made.add_raw(2, event_log::filetime("2026-01-01T00:00:00Z"), &value));
+    made.finish()
+}
+
+/// 16 holes, eight deep: one letter would become four thousand millions. One hole each, and deep enough to overflow a stack.
 #[test]
-fn a_template_in_itself_ends() {
+fn values_that_lie_in_each_other_are_bounded() {
+    let started = Instant::now();
+    let few = chunk::events(&nested(16, 3), &|_, _| true);
+    let text = few.events[1].data.iter().map(|(_, text)| text.len());
+    assert_eq!((text.sum::<usize>(), few.damaged), (4096, 0));
+    for (holes, depth) in [(16, 8), (16, 20), (1, 2000)] {
+        let found = chunk::events(&nested(holes, depth), &|_, _| true);
+        // The first record makes the templates known.
+        assert_eq!(
+            (found.events.len(), found.damaged),
+            (1, 1),
+            "{holes} {depth}"
+        );
+    }
+    assert!(started.elapsed() < PATIENCE);
+}
+
+/// A value of binary XML that instantiates the template it fills.
+fn in_itself() -> Vec<u8> {
     let mut made = Chunk::new(1);
     let at = made.content_at();
     let mut content = vec![0x0f, 1, 1, 0, 0x0c, 1, 0, 0, 0, 0];
@@ -300,7 +382,12 @@ fn a_template_in_itself_ends() {
     content.extend(&body);
     content.extend(0_u32.to_le_bytes());
     assert!(made.add_raw(1, 0, &content));
-    let found = chunk::events(&made.finish(), &|_, _| true);
+    made.finish()
+}
+
+#[test]
+fn a_template_in_itself_ends() {
+    let found = chunk::events(&in_itself(), &|_, _| true);
     assert_eq!((found.events.len(), found.damaged), (0, 1));
 }
 

@@ -306,11 +306,18 @@ fn a_plan_leads_nowhere_else() {
         r"Windows\..\..\victim".to_owned(),
     ];
     let step = |edit: Value| json!({"edit": edit, "reason": "tls", "before": "", "after": "", "inverse": []});
+    let hash = support::sha256(&place.path().join("victim"));
+    let program = support::sha256(&machine.target.join("Windows/explorer.exe"));
     let mut plans = Vec::new();
     for path in &outside {
         let edits = [
             json!({"action": "rename", "path": path, "name": "gone"}),
             json!({"action": "rename", "path": "Windows/INF", "name": path}),
+            json!({"action": "delete-file", "path": path}),
+            json!({"action": "copy-file", "from": path, "to": "Windows/explorer.exe", "length": 9, "sha256": hash}),
+            json!({"action": "copy-file", "from": "Windows/explorer.exe", "to": path, "length": 512, "sha256": program}),
+            json!({"action": "copy-file", "from": "Windows/explorer.exe", "to": "Windows/System32/cmd.exe", "length": 512,
+                   "sha256": program, "keep": path}),
             json!({"action": "set-security", "groups": [{"descriptor": "0100048000000000000000000000000000000000", "paths": [path]}]}),
             json!({"action": "boot", "store": {"partition": null, "path": path},
                    "object": "9dea862c-5cdd-4e70-acc1-f32b344d4795", "change": "delete-object"}),

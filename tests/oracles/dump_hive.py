@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Dumps registry hives with a reader that is not ours.
 
-    dump_hive.py hivex|python-registry|dissect HIVE...
+    dump_hive.py hivex|python-registry|dissect|libregf HIVE...
 
 For every HIVE a file HIVE.READER is written, one line for each key and value:
 
@@ -93,10 +93,25 @@ def dissect_lines(file):
                 yield value_line(path, value.name, value.type, value.data)
 
 
+def libregf_lines(file):
+    import pyregf
+
+    hive = pyregf.open(file)
+
+    def children(key):
+        return [(child.name, child) for child in key.sub_keys]
+
+    for path, key in walk(hive.get_root_key(), children):
+        yield key_line(path, key.get_last_written_time_as_integer())
+        for value in key.values:
+            yield value_line(path, value.name or "", value.type, value.data or b"")
+
+
 READERS = {
     "hivex": hivex_lines,
     "python-registry": python_registry_lines,
     "dissect": dissect_lines,
+    "libregf": libregf_lines,
 }
 
 

@@ -66,17 +66,25 @@ pub enum Reader {
     PythonRegistry,
     /// Fox-IT's reader. 10 s for an 11 MiB hive.
     Dissect,
+    /// Joachim Metz's library. Quick.
+    Libregf,
 }
 
 impl Reader {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Hivex, Self::PythonRegistry, Self::Dissect];
+    pub const ALL: [Self; 4] = [
+        Self::Hivex,
+        Self::PythonRegistry,
+        Self::Dissect,
+        Self::Libregf,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Hivex => "hivex",
             Self::PythonRegistry => "python-registry",
             Self::Dissect => "dissect",
+            Self::Libregf => "libregf",
         }
     }
 
@@ -85,6 +93,7 @@ impl Reader {
             Self::Hivex => "hivex",
             Self::PythonRegistry => "Registry",
             Self::Dissect => "dissect.regf",
+            Self::Libregf => "pyregf",
         }
     }
 

@@ -192,6 +192,22 @@ pub fn coldfix(state: &Path) -> Command {
     command
 }
 
+/// Runs a command as a report shows it, in a shell that finds our binary, and in this folder. It must succeed.
+pub fn typed(command: &str, state: &Path, folder: &Path) -> Output {
+    let ours = Path::new(env!("CARGO_BIN_EXE_coldfix"));
+    let ours = ours.parent().expect("a folder").display();
+    run(Command::new("sh")
+        .args(["-c", command])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env("PATH", format!("{ours}:{}", search_path()))
+        .env("HOME", state)
+        .env("XDG_STATE_HOME", state)
+        .env("XDG_DATA_HOME", state)
+        .env("NO_COLOR", "1")
+        .env("COLDFIX_LANG", "en"))
+}
+
 /// Runs a command that must succeed; shows what it printed when it does not.
 pub fn run(command: &mut Command) -> Output {
     let output = command

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Prints a whole hive as a foreign reader sees it: a line of JSON for each key.
 
-    read_hive.py hivex|python-registry|dissect|regipy FILE [KEY]
+    read_hive.py hivex|python-registry|dissect|libregf|regipy FILE [KEY]
 
 {"key": "A\\B", "class": "text" or null, "values": [["name", type, "hex of the data"], ...]}
 The root's path is "", an unnamed value's name is "". With KEY, that key and what is below it.
@@ -64,6 +64,21 @@ def dissect(path):
     return hive.root(), lambda key: [(sub.name, sub) for sub in key.subkeys()], values, lambda key: key.class_name
 
 
+def libregf(path):
+    import pyregf
+
+    hive = pyregf.open(path)
+
+    def values(key):
+        return [[value.name or "", value.type, (value.data or b"").hex()] for value in key.values]
+
+    # Its keys do not keep the file open.
+    def children(key, hive=hive):
+        return [(sub.name, sub) for sub in key.sub_keys]
+
+    return hive.get_root_key(), children, values, lambda key: key.class_name
+
+
 def regipy(path):
     from regipy.registry import RegistryHive
 
@@ -80,7 +95,7 @@ def regipy(path):
     return root, lambda key: [(sub.name, sub) for sub in key.iter_subkeys()] if key.subkey_count else [], values, class_name
 
 
-READERS = {"hivex": hivex, "python-registry": python_registry, "dissect": dissect, "regipy": regipy}
+READERS = {"hivex": hivex, "python-registry": python_registry, "dissect": dissect, "libregf": libregf, "regipy": regipy}
 
 
 def main():

@@ -11,7 +11,7 @@ use crate::firewall::{Listener, Origin};
 use crate::windows::ControlSet;
 use crate::windows::firewall::{CONSEC, LOCAL, MANAGEMENT, POLICY, RULES};
 
-use super::{Check, Facts, Fix, Problem, Severity, Stage, rdp_port, unknown_value};
+use super::{Check, Facts, Fix, Problem, Run, Severity, Stage, rdp_port, unknown_value};
 
 mod judge;
 mod open;
@@ -177,7 +177,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run: judge::run,
+    run: Run::System(judge::run),
 };
 
 pub(super) const FIX: Fix = Fix {

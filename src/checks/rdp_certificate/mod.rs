@@ -20,14 +20,16 @@ use crate::windows::certificates::{self, Content, Stored};
 use crate::windows::{KeyFile, Reading, value};
 
 use super::{
-    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Severity, unjudged,
+    Check, Evidence, EvidenceKind, Facts, Finding, Fix, Problem, Proposal, Run, Severity, unjudged,
     unknown_value,
 };
 
 mod access;
+mod keys;
 mod pins;
 mod problems;
 
+use keys::Key;
 use problems::*;
 
 const SOURCE: &[&str] = &[
@@ -39,14 +41,15 @@ const SOURCE: &[&str] = &[
 pub(super) const CHECK: Check = Check {
     id: "rdp-certificate",
     title: "Remote Desktop has a certificate that it can use, or can make one",
-    looks_at: "The store Remote Desktop (certificates, their last day, where their keys lie; permissions of its keys), the listener's and the policy's SSLCertificateSHA1Hash, SelfSignedCertificate, CertTemplateName, and the names of the files in MachineKeys.",
-    healthy: "A missing store, certificate, key or MachineKeys folder is healthy: Windows makes them. A key of CNG (provider type 0) is not judged, and neither is one whose folder cannot be listed.",
+    looks_at: "The store Remote Desktop (certificates, their last day, where their keys lie; permissions of its keys), the listener's and the policy's SSLCertificateSHA1Hash, SelfSignedCertificate, CertTemplateName, and the names of the files in MachineKeys and, for keys of CNG, in Crypto\\Keys and Crypto\\SystemKeys.",
+    healthy: "A missing store, certificate, key or MachineKeys folder is healthy: Windows makes them. A key of CNG that is not the machine's, or not in a file (a chip, a card), is not judged, and neither is one whose folder cannot be listed; of CNG that is told.",
     problems: &[
         &EXPIRED,
         &EXPIRED_SINCE,
         &ORPHANED,
         &KEY_OF_ANOTHER,
         &LEFT_ALONE,
+        &KEY_NOT_JUDGED,
         &UNREADABLE,
         &STORE_DENIED,
         &STORE_DENIED_ABOVE,
@@ -57,7 +60,7 @@ pub(super) const CHECK: Check = Check {
         &UNCLEAR,
     ],
     source: SOURCE,
-    run,
+    run: Run::System(run),
 };
 
 pub(super) const FIX: Fix = Fix {
@@ -80,7 +83,7 @@ enum State {
     /// Windows' own, and as it should be.
     Sound,
     /// Not Windows' own, or pinned: expired, or without a key file.
-    NotOursAndUnusable(&'static str),
+    NotOursAndUnusable(String),
     /// Not Windows' own, or pinned.
     NotOurs,
 }
@@ -121,20 +124,21 @@ impl Store {
 
     fn judge(&self, facts: &Facts<'_>, content: &Content) -> State {
         let expired = content.certificate.not_after < now(facts);
-        let key = key_file(facts, content);
-        let missing = key == Some(KeyFile::Absent);
+        let key = Key::of(facts, content);
         if !is_own(content) || self.may_be_pinned(content.certificate.thumbprint) {
-            return match (expired, missing) {
-                (_, true) => State::NotOursAndUnusable("without a key file in MachineKeys"),
-                (true, false) => State::NotOursAndUnusable("expired"),
-                (false, false) => State::NotOurs,
+            return match (expired, key) {
+                (_, Key::File(KeyFile::Absent, place)) => {
+                    State::NotOursAndUnusable(format!("without a key file in {place}"))
+                }
+                (true, _) => State::NotOursAndUnusable("expired".to_owned()),
+                (false, _) => State::NotOurs,
             };
         }
         match key {
-            Some(KeyFile::Absent) => State::Orphaned,
+            Key::File(KeyFile::Absent, _) => State::Orphaned,
             _ if expired => State::Expired,
-            Some(KeyFile::OfOtherMachines(names)) => State::KeyOfAnother(names),
-            Some(KeyFile::Present(_)) | None => State::Sound,
+            Key::File(KeyFile::OfOtherMachines(names), _) => State::KeyOfAnother(names),
+            Key::File(KeyFile::Present(_), _) | Key::NotJudged(_) | Key::Unknown => State::Sound,
         }
     }
 }
@@ -144,15 +148,6 @@ fn is_own(content: &Content) -> bool {
     content.provider.as_ref().is_some_and(|provider| {
         provider.is_capi() && provider.container.eq_ignore_ascii_case(REMOTE_DESKTOP)
     })
-}
-
-/// What there is of the key's file; `None` when it is not judged: a key of CNG, a container whose file's name is not
-/// known, a folder that is not there or cannot be listed.
-fn key_file(facts: &Facts<'_>, content: &Content) -> Option<KeyFile> {
-    let provider = content.provider.as_ref().filter(|key| key.is_capi())?;
-    let files = facts.key_files().ok().flatten()?;
-    let guid = facts.installation.machine_guid();
-    files.look_for(&provider.container, guid.as_deref())
 }
 
 fn now(facts: &Facts<'_>) -> DateTime {
@@ -263,6 +258,7 @@ fn judge_store(facts: &Facts<'_>, store: &Store) -> Vec<Finding> {
     let (mut expired, mut since) = (finding(&EXPIRED), finding(&EXPIRED_SINCE));
     let (mut orphaned, mut clone) = (finding(&ORPHANED), finding(&KEY_OF_ANOTHER));
     let (mut other, mut unreadable) = (finding(&LEFT_ALONE), finding(&UNREADABLE));
+    let mut not_judged = finding(&KEY_NOT_JUDGED);
     let last_run = facts
         .installation
         .last_run(&facts.select.next())
@@ -297,6 +293,12 @@ fn judge_store(facts: &Facts<'_>, store: &Store) -> Vec<Finding> {
             key: stored.key.clone(),
         };
         let mut found = shown(content);
+        if let Key::NotJudged(place) = Key::of(facts, content) {
+            let expected = format!("a key that Remote Desktop can read; it lies {place}");
+            not_judged
+                .evidence
+                .push(evidence(stored, found.clone(), expected));
+        }
         if in_use.contains(&content.certificate.thumbprint) {
             found.push_str("; SelfSignedCertificate names it");
         }
@@ -348,10 +350,12 @@ fn judge_store(facts: &Facts<'_>, store: &Store) -> Vec<Finding> {
             }
         }
     }
-    [orphaned, expired, clone, unreadable, since, other]
-        .into_iter()
-        .filter(|finding| !finding.evidence.is_empty())
-        .collect()
+    [
+        orphaned, expired, clone, unreadable, since, other, not_judged,
+    ]
+    .into_iter()
+    .filter(|finding| !finding.evidence.is_empty())
+    .collect()
 }
 
 fn edits(facts: &Facts<'_>, value: Option<&str>) -> Result<Proposal> {

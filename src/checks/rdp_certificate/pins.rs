@@ -8,8 +8,9 @@ use crate::windows::certificates::{self, Named, Stored};
 use crate::windows::{KeyFile, Reading};
 
 use super::super::{Facts, Finding, Gathered, Proposal, unjudged};
+use super::keys::Key;
 use super::problems::{PIN_DANGLING, PIN_EXPIRED, PINNED, UNCLEAR};
-use super::{SOURCE, day, key_file, now, shown};
+use super::{SOURCE, day, now, shown};
 
 const UNPINNED: &str =
     "no value, or the SHA-1 of a valid certificate in the store MY or Remote Desktop";
@@ -86,17 +87,23 @@ fn judge_pin<'g>(
         (_, None) => (pinned, "which cannot be read".to_owned()),
         (_, Some(content)) => {
             let text = shown(content);
-            match key_file(facts, content) {
-                Some(KeyFile::Absent) => (dangling, format!("{text}; no key file in MachineKeys")),
+            match Key::of(facts, content) {
+                Key::File(KeyFile::Absent, place) => {
+                    (dangling, format!("{text}; no key file in {place}"))
+                }
                 _ if content.certificate.not_after < now(facts) => {
                     (expired, format!("{text}; now: {}", day(now(facts))))
                 }
-                Some(KeyFile::OfOtherMachines(names)) => (
+                Key::File(KeyFile::OfOtherMachines(names), _) => (
                     pinned,
                     format!(
                         "{text}; its key file has another machine's GUID: {}",
                         names.join(", ")
                     ),
+                ),
+                Key::NotJudged(place) => (
+                    pinned,
+                    format!("{text}; its key was not judged, it lies {place}"),
                 ),
                 _ => (pinned, text),
             }

@@ -58,6 +58,16 @@ pub(super) const LEFT_ALONE: Problem = Problem {
     fixes: &[],
 };
 
+pub(super) const KEY_NOT_JUDGED: Problem = Problem {
+    id: "rdp-certificate.key-not-judged",
+    title: "The private key of a certificate in the store of Remote Desktop was not judged",
+    severity: Severity::Notice,
+    stage: Stage::Handshake,
+    trigger: "The key of a certificate in the store Remote Desktop is one of CNG (provider type 0), and it is not the machine's, its provider keeps none in files, its name is beyond ASCII, or its folder cannot be listed.",
+    cause: "Whether it is there cannot be told from this disk, or was not. Without its key a certificate is of no use: if Remote Desktop uses this one, look after the key where it lies.",
+    fixes: &[],
+};
+
 pub(super) const UNREADABLE: Problem = Problem {
     id: "rdp-certificate.unreadable",
     title: "A certificate in the store of Remote Desktop cannot be read",
@@ -123,7 +133,7 @@ pub(super) const PIN_DANGLING: Problem = Problem {
     title: "The listener is pinned to a certificate that is not there, or has no key",
     severity: Severity::Broken,
     stage: Stage::Handshake,
-    trigger: "SSLCertificateSHA1Hash names a certificate that is in neither of the stores MY and Remote Desktop, or whose key file is missing from MachineKeys, which could be listed.",
+    trigger: "SSLCertificateSHA1Hash names a certificate that is in neither of the stores MY and Remote Desktop, or whose key file is missing from MachineKeys (of CNG: from Crypto\\Keys), which could be listed.",
     cause: "The listener has nothing to make TLS with. Bring the certificate back with its key, or remove the pin with =unpin, and Windows uses one of its own making. A pin is somebody's decision, so it is removed only when that is named.",
     fixes: &[UNPIN],
 };

@@ -77,7 +77,7 @@ struct ElementListing {
 }
 
 pub(super) fn run_enum(common: &Common, wanted: &Enum, output: &mut Output) -> anyhow::Result<u8> {
-    let target = common.with_store(opening::look(&wanted.target, None)?);
+    let target = common.with_store(opening::look(&wanted.target, None, common.replays())?);
     let installation = target.boot_installation(common.partition)?;
     let boot = &installation.boot;
     // To look at, all of them; a change needs a choice.

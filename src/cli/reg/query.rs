@@ -53,7 +53,7 @@ impl ValueReport {
 }
 
 pub(super) fn run(common: &Common, query: &Query, output: &mut Output) -> anyhow::Result<u8> {
-    let target = opening::look(&query.target, None)?;
+    let target = opening::look(&query.target, None, common.replays())?;
     let installation = target.installation(common.partition)?;
     let place = Place::find(&installation, &query.key)?;
     let file = installation.registry.required(place.hive)?;

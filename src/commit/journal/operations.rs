@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The sections of version 2: what a host does on a mounted folder, with the state before and after.
+//! The sections of versions 2 and 3: what a host does on a mounted folder, with the state before and after.
 //!
 //! ```text
 //! "DESC"  a security descriptor; the first is number 0. Each is here once, however many files have it
 //! "SECD"  number of the descriptor before 4 | of the one after 4 | path              \  in any order,
-//! "NAME"  length of the new name 4 | new name, UTF-8 | path with the old name        /  after all DESC
+//! "NAME"  length of the new name 4 | new name, UTF-8 | path with the old name         >  after all DESC
+//! "MAKE"  number of the descriptor 4 | mode 4 | length of the path 4 | path | content |   (version 3)
+//! "GONE"  the same, of a file that is removed                                        /
 //! ```
+//!
+//! A file without a descriptor has the number FFFFFFFF.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::{FRAME, Head, Reader, VERSION, Writer, as_u64, path_bytes, path_from_bytes};
+use super::{
+    FRAME, HOST_VERSION, Head, Reader, VERSION, Writer, as_u64, path_bytes, path_from_bytes,
+};
 use crate::bytes::{slice, u32_le};
-use crate::device::HostOperation;
+use crate::device::{FileCopy, HostOperation};
 use crate::error::Result;
 
 const DESCRIPTOR: &[u8; 4] = b"DESC";
 const SECURITY: &[u8; 4] = b"SECD";
 const NAME: &[u8; 4] = b"NAME";
+const MADE: &[u8; 4] = b"MAKE";
+const GONE: &[u8; 4] = b"GONE";
+/// In place of a descriptor's number.
+const NONE: u32 = u32::MAX;
 
 /// The operations as they are written.
 pub(super) struct Host<'a> {
@@ -27,12 +38,12 @@ pub(super) struct Host<'a> {
     operations: Vec<Section<'a>>,
 }
 
-/// One operation: the fixed fields, the new name where there is one, and the path.
+/// One operation: the fixed fields, and the two things of any length behind them.
 struct Section<'a> {
     tag: &'static [u8; 4],
     fields: Vec<u8>,
-    name: &'a [u8],
-    path: Vec<u8>,
+    first: Cow<'a, [u8]>,
+    last: Cow<'a, [u8]>,
 }
 
 impl<'a> Host<'a> {
@@ -54,18 +65,30 @@ impl<'a> Host<'a> {
                 HostOperation::SetSecurity { before, after, .. } => Section {
                     tag: SECURITY,
                     fields: [number(before)?, number(after)?].concat(),
-                    name: &[],
-                    path,
+                    first: Cow::Borrowed(&[]),
+                    last: path.into(),
                 },
                 HostOperation::Rename { name, .. } => Section {
                     tag: NAME,
-                    fields: u32::try_from(name.len())
-                        .map_err(io::Error::other)?
-                        .to_le_bytes()
-                        .to_vec(),
-                    name: name.as_bytes(),
-                    path,
+                    fields: length(name.as_bytes())?.to_vec(),
+                    first: name.as_bytes().into(),
+                    last: path.into(),
                 },
+                HostOperation::Make { copy, .. } | HostOperation::Remove { copy, .. } => {
+                    let descriptor = match &copy.descriptor {
+                        Some(descriptor) => number(descriptor)?,
+                        None => NONE.to_le_bytes(),
+                    };
+                    Section {
+                        tag: match operation {
+                            HostOperation::Make { .. } => MADE,
+                            _ => GONE,
+                        },
+                        fields: [descriptor, copy.mode.to_le_bytes(), length(&path)?].concat(),
+                        first: path.into(),
+                        last: copy.content.as_slice().into(),
+                    }
+                }
             });
         }
         Ok(Host {
@@ -74,13 +97,19 @@ impl<'a> Host<'a> {
         })
     }
 
+    /// Whether files are made or removed.
+    pub(super) fn has_files(&self) -> bool {
+        let mut tags = self.operations.iter().map(|section| section.tag);
+        tags.any(|tag| tag == MADE || tag == GONE)
+    }
+
     /// How many bytes all sections have.
     pub(super) fn length(&self) -> u64 {
         let descriptors = self.descriptors.iter().map(|bytes| as_u64(bytes.len()));
         let operations = self.operations.iter().map(|section| {
             as_u64(section.fields.len())
-                .saturating_add(as_u64(section.name.len()))
-                .saturating_add(as_u64(section.path.len()))
+                .saturating_add(as_u64(section.first.len()))
+                .saturating_add(as_u64(section.last.len()))
         });
         descriptors.chain(operations).fold(0, |sum, length| {
             sum.saturating_add(length.saturating_add(FRAME))
@@ -92,16 +121,24 @@ impl<'a> Host<'a> {
             writer.section(DESCRIPTOR, &[descriptor])?;
         }
         for section in &self.operations {
-            writer.section(section.tag, &[&section.fields, section.name, &section.path])?;
+            writer.section(
+                section.tag,
+                &[&section.fields, &section.first, &section.last],
+            )?;
         }
         Ok(())
     }
 }
 
+fn length(bytes: &[u8]) -> io::Result<[u8; 4]> {
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    Ok(length.to_le_bytes())
+}
+
 impl Reader<'_> {
     /// The operations of the host; none in a journal of the first version.
     pub(super) fn operations(&mut self, head: &Head) -> Result<Vec<HostOperation>> {
-        if self.version < VERSION {
+        if self.version < HOST_VERSION {
             return match (head.descriptors, head.operations) {
                 (0, 0) => Ok(Vec::new()),
                 _ => Err(self.damaged("header", "no operations of the host", "some")),
@@ -117,11 +154,18 @@ impl Reader<'_> {
             let operation = match &tag {
                 SECURITY => security(&payload, &descriptors),
                 NAME => rename(&payload),
+                MADE | GONE if self.version >= VERSION => {
+                    let file = whole_file(payload, &descriptors);
+                    file.map(|(file, copy)| match &tag {
+                        MADE => HostOperation::Make { file, copy },
+                        _ => HostOperation::Remove { file, copy },
+                    })
+                }
                 _ => None,
             };
             let Some(operation) = operation else {
                 let what = format!("section {}", tag.escape_ascii());
-                let expected = "SECD with two descriptors of this journal, or NAME with a name";
+                let expected = "SECD with two descriptors of this journal, NAME with a name, or MAKE or GONE with a file";
                 return Err(self.damaged(&what, expected, "another"));
             };
             operations.push(operation);
@@ -149,4 +193,29 @@ fn rename(payload: &[u8]) -> Option<HostOperation> {
         name: name.to_owned(),
         file: path_from_bytes(payload.get(length.checked_add(4)?..)?)?,
     })
+}
+
+fn whole_file(
+    mut payload: Vec<u8>,
+    descriptors: &[Arc<[u8]>],
+) -> Option<(std::path::PathBuf, Arc<FileCopy>)> {
+    /// Descriptor, mode and length of the path.
+    const FIELDS: usize = 12;
+    let descriptor = match u32_le(&payload, 0)? {
+        NONE => None,
+        number => {
+            let number = usize::try_from(number).ok()?;
+            Some(Arc::clone(descriptors.get(number)?))
+        }
+    };
+    let mode = u32_le(&payload, 4)?;
+    let length = usize::try_from(u32_le(&payload, 8)?).ok()?;
+    let file = path_from_bytes(slice(&payload, FIELDS, length)?)?;
+    payload.drain(..FIELDS.checked_add(length)?);
+    let copy = FileCopy {
+        content: payload,
+        descriptor,
+        mode,
+    };
+    Some((file, Arc::new(copy)))
 }

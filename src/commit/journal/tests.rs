@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::commit::{TargetIdentity, TargetKind};
-use crate::device::HostOperation;
+use std::sync::Arc;
+
+use crate::device::{FileCopy, HostOperation};
 use crate::error::Kind;
 
 fn header() -> OperationHeader {
@@ -75,6 +77,36 @@ fn with_operations() -> ChangeSet {
         ],
         ..changes()
     }
+}
+
+/// The same again, with files that are made and removed.
+fn with_files() -> ChangeSet {
+    let whole = |content: &[u8], descriptor: Option<&[u8]>, mode| {
+        Arc::new(FileCopy {
+            content: content.to_vec(),
+            descriptor: descriptor.map(Into::into),
+            mode,
+        })
+    };
+    let mut set = with_operations();
+    set.operations.truncate(3);
+    set.operations.extend([
+        HostOperation::Make {
+            file: "/m/new ä".into(),
+            copy: whole(b"content", Some(b"old"), 0o640),
+        },
+        HostOperation::Remove {
+            file: "/m/gone".into(),
+            copy: whole(b"", None, 0),
+        },
+    ]);
+    set
+}
+
+fn journal_with_files() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&header(), &with_files(), &mut bytes).unwrap();
+    bytes
 }
 
 fn journal() -> Vec<u8> {
@@ -163,6 +195,15 @@ fn name_section(length: u32, name: &[u8], path: &str) -> Vec<u8> {
     payload
 }
 
+fn whole_file_section(descriptor: u32, length: u32, path: &str, content: &[u8]) -> Vec<u8> {
+    let mut payload = descriptor.to_le_bytes().to_vec();
+    payload.extend_from_slice(&0o644_u32.to_le_bytes());
+    payload.extend_from_slice(&length.to_le_bytes());
+    payload.extend_from_slice(path.as_bytes());
+    payload.extend_from_slice(content);
+    payload
+}
+
 fn file_section(before_len: u64, after_len: u64, count: u64) -> Vec<u8> {
     let mut payload = Vec::new();
     for number in [before_len, after_len, count] {
@@ -194,6 +235,12 @@ fn what_is_written_is_read() {
     let (head, read) = read_bytes(&bytes).unwrap();
     assert_eq!(read, with_operations());
     assert_eq!((head.files, head.ranges, head.bytes), (3, 3, 7));
+    assert_eq!((head.descriptors, head.operations), (2, 5));
+
+    let bytes = journal_with_files();
+    assert_eq!(u32_le(&bytes, 8), Some(3));
+    let (head, read) = read_bytes(&bytes).unwrap();
+    assert_eq!(read, with_files());
     assert_eq!((head.descriptors, head.operations), (2, 5));
 }
 
@@ -252,6 +299,39 @@ fn the_format_does_not_drift() {
     assert_eq!(bytes, assemble_version(2, &sections));
     assert_eq!(read_bytes(&bytes).unwrap().1, set);
     assert_eq!(sha256(&bytes), GOLDEN_TWO);
+
+    // The third: files that are made and removed.
+    let sections = [
+        (HEAD, operations_head(1, 2)),
+        (b"DESC", b"one".to_vec()),
+        (b"MAKE", whole_file_section(0, 1, "a", b"what it holds")),
+        (b"GONE", whole_file_section(u32::MAX, 3, "b/c", b"")),
+    ];
+    let whole = |content: &[u8], descriptor: Option<&[u8]>| {
+        Arc::new(FileCopy {
+            content: content.to_vec(),
+            descriptor: descriptor.map(Into::into),
+            mode: 0o644,
+        })
+    };
+    let set = ChangeSet {
+        patches: Vec::new(),
+        operations: vec![
+            HostOperation::Make {
+                file: "a".into(),
+                copy: whole(b"what it holds", Some(b"one")),
+            },
+            HostOperation::Remove {
+                file: "b/c".into(),
+                copy: whole(b"", None),
+            },
+        ],
+    };
+    let mut bytes = Vec::new();
+    write(&header(), &set, &mut bytes).unwrap();
+    assert_eq!(bytes, assemble_version(3, &sections));
+    assert_eq!(read_bytes(&bytes).unwrap().1, set);
+    assert_eq!(sha256(&bytes), GOLDEN_THREE);
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -262,12 +342,13 @@ fn sha256(bytes: &[u8]) -> String {
     digest
 }
 
+const GOLDEN_THREE: &str = "36c3b2d09bd17c9a8f685b0ce7a3a9b22e4845e7028bf3237065773d12155562";
 const GOLDEN_TWO: &str = "7a6bb30e14f60fc14faefb93c4bfd67848316d4fcfd1e2ea26420c62c5cf758e";
 const GOLDEN: &str = "1abe62feb474ec55c5f5b8b2d2d68a94dca829cb46a386c0c6db65170b5a3585";
 
 #[test]
 fn every_flipped_bit_is_found() {
-    for whole in [journal(), journal_with_operations()] {
+    for whole in [journal(), journal_with_operations(), journal_with_files()] {
         for place in 0..whole.len() {
             for bit in 0..8 {
                 let mut bytes = whole.clone();
@@ -302,7 +383,7 @@ fn every_length_but_the_right_one_is_found() {
 #[test]
 fn a_later_version_is_unsupported() {
     let mut bytes = journal();
-    bytes[8] = 3;
+    bytes[8] = 4;
     let error = read_bytes(&bytes).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.hint().unwrap().contains("later"));
@@ -556,4 +637,62 @@ fn contradictory_operations_under_right_checksums_are_found() {
     );
     // The same by hand without a fault is read.
     read_bytes(&assemble_version(2, &head)).unwrap();
+}
+
+#[test]
+fn contradictory_files_under_right_checksums_are_found() {
+    const MAKE: &[u8; 4] = b"MAKE";
+    const GONE: &[u8; 4] = b"GONE";
+    let none = u32::MAX;
+    let whole =
+        |path: &str| whole_file_section(none, u32::try_from(path.len()).unwrap(), path, b"x");
+    let cases: Vec<(&str, Sections)> = vec![
+        (
+            "no such descriptor",
+            vec![(MAKE, whole_file_section(0, 1, "a", b""))],
+        ),
+        (
+            "a path longer than its section",
+            vec![(MAKE, whole_file_section(none, 9, "a", b""))],
+        ),
+        (
+            "a length that wraps",
+            vec![(GONE, whole_file_section(none, u32::MAX, "a", b""))],
+        ),
+        ("a short one", vec![(MAKE, vec![0; 11])]),
+        ("no path", vec![(MAKE, whole(""))]),
+        ("the folder above", vec![(MAKE, whole("a/.."))]),
+        ("the name of a part", vec![(MAKE, whole("a.coldfix-part"))]),
+        (
+            "made and removed",
+            vec![(MAKE, whole("a")), (GONE, whole("a"))],
+        ),
+        (
+            "made and renamed",
+            vec![(MAKE, whole("a")), (b"NAME", name_section(1, b"b", "a"))],
+        ),
+        (
+            "made where a rename leads",
+            vec![(MAKE, whole("b")), (b"NAME", name_section(1, b"b", "a"))],
+        ),
+        (
+            "removed below a rename",
+            vec![(GONE, whole("a/x")), (b"NAME", name_section(1, b"b", "a"))],
+        ),
+        (
+            "made below a new name",
+            vec![(MAKE, whole("b/x")), (b"NAME", name_section(1, b"b", "a"))],
+        ),
+    ];
+    for (name, sections) in cases {
+        let head = operations_head(0, as_u64(sections.len()));
+        let sections = [vec![(HEAD, head)], sections].concat();
+        let error = read_bytes(&assemble_version(3, &sections)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Damaged, "{name}: {error}");
+    }
+    // The second version has no such files.
+    let sections = [(HEAD, operations_head(0, 1)), (MAKE, whole("a"))];
+    let error = read_bytes(&assemble_version(2, &sections)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Damaged);
+    read_bytes(&assemble_version(3, &sections)).unwrap();
 }

@@ -150,7 +150,9 @@ pub fn article(report: &Report, repair: Option<&Repair<'_>>, language: Language)
                     p class="lead" { (say(text::cures(command.severity))) }
                     pre { code { (printable(&command.command)) } }
                 }
-                p class="quiet" { (say(words::DRY_RUN)) }
+                @if text::can_be_tried(report) {
+                    p class="quiet" { (say(words::DRY_RUN)) }
+                }
             }
             @if let Some(operation) = &report.operation {
                 (changes(operation, language))
@@ -174,6 +176,10 @@ pub fn article(report: &Report, repair: Option<&Repair<'_>>, language: Language)
             @if !report.healthy.is_empty() {
                 h3 { (say(words::LOOKED_AT)) }
                 ul class="columns" { @for check in &report.healthy { li { (say(check.title)) } } }
+            }
+            @for (hive, titles) in report.skipped_by_hive() {
+                h3 { (language.fill(words::NOT_LOOKED_AT, &[("hive", hive)])) }
+                ul class="columns" { @for title in titles { li { (say(title)) } } }
             }
         }
     };

@@ -237,17 +237,13 @@ pub fn diagnosis(report: &Report, page: Page) -> String {
     }
     out.push_str(&findings(&report.findings, page));
     if !report.healthy.is_empty() {
-        line!(out, "\n{BOLD}{}{BOLD:#}", page.say(words::LOOKED_AT));
-        let titles: Vec<&str> = report
-            .healthy
-            .iter()
-            .map(|check| page.say(check.title))
-            .collect();
-        let list = match language {
-            Language::English => titles.join("; "),
-            Language::Japanese => format!("{}。", titles.join("。")),
-        };
-        line!(out, "{}{}", " ".repeat(TEXT), wrap(&list, TEXT, page.width));
+        let titles = report.healthy.iter().map(|check| check.title);
+        let heading = page.say(words::LOOKED_AT);
+        out.push_str(&list(heading, titles, page));
+    }
+    for (hive, titles) in report.skipped_by_hive() {
+        let heading = language.fill(words::NOT_LOOKED_AT, &[("hive", hive)]);
+        out.push_str(&list(&heading, titles.into_iter(), page));
     }
     out.push_str(&commands(report, page));
     if report.error.is_none() && report.verdict == Verdict::Healthy {
@@ -262,6 +258,18 @@ pub fn diagnosis(report: &Report, page: Page) -> String {
     }
     line!(out, "\n{}", super::last_line(report, language));
     out
+}
+
+/// Titles of checks, one behind the other.
+fn list(heading: &str, titles: impl Iterator<Item = &'static str>, page: Page) -> String {
+    let titles: Vec<&str> = titles.map(|title| page.say(title)).collect();
+    let titles = match page.language {
+        Language::English => titles.join("; "),
+        Language::Japanese => format!("{}。", titles.join("。")),
+    };
+    let indent = " ".repeat(TEXT);
+    let titles = wrap(&titles, TEXT, page.width);
+    format!("\n{BOLD}{heading}{BOLD:#}\n{indent}{titles}\n")
 }
 
 fn verdict_style(verdict: Verdict) -> Style {
@@ -280,20 +288,38 @@ fn commands(report: &Report, page: Page) -> String {
     }
     line!(out, "\n{BOLD}{}{BOLD:#}", page.say(words::COMMANDS));
     let indent = " ".repeat(TEXT);
-    for command in &report.commands {
-        line!(out, "{indent}{}", page.say(cures(command.severity)));
-        line!(out, "{}{}", " ".repeat(PART), printable(&command.command));
+    for commands in report
+        .commands
+        .chunk_by(|one, next| one.severity == next.severity)
+    {
+        for (number, command) in commands.iter().enumerate() {
+            if number == 0 {
+                line!(out, "{indent}{}", page.say(cures(command.severity)));
+            }
+            line!(out, "{}{}", " ".repeat(PART), printable(&command.command));
+        }
     }
-    line!(out, "{indent}{}", page.say(words::DRY_RUN));
+    if can_be_tried(report) {
+        line!(out, "{indent}{}", page.say(words::DRY_RUN));
+    }
     out
 }
 
-/// What a command for findings of this severity cures.
+/// What a command for findings of this severity does.
 pub(super) fn cures(severity: Severity) -> &'static str {
     match severity {
         Severity::Broken => words::CURE_CERTAIN,
-        Severity::Risk | Severity::Notice => words::CURE_SUSPECTED,
+        Severity::Risk => words::CURE_SUSPECTED,
+        Severity::Notice => words::COPY_OUT,
     }
+}
+
+/// Whether one of the commands repairs.
+pub(super) fn can_be_tried(report: &Report) -> bool {
+    report
+        .commands
+        .iter()
+        .any(|command| command.severity > Severity::Notice)
 }
 
 /// The places to look at when the disk is healthy.
@@ -421,8 +447,9 @@ pub(super) fn extent_in(
     }
 }
 
-/// What remains after a repair, how to take it back, and the last line.
-pub fn conclusion(report: &Report, undo: Option<&str>, language: Language) -> String {
+/// What remains after a repair and what cures it, how to take the repair back, and the last line.
+pub fn conclusion(report: &Report, undo: Option<&str>, page: Page) -> String {
+    let language = page.language;
     let mut out = String::from("\n");
     let mut remaining = 0;
     for finding in &report.findings {
@@ -441,6 +468,7 @@ pub fn conclusion(report: &Report, undo: Option<&str>, language: Language) -> St
         ];
         line!(out, "{}", language.fill(words::REMAINS, &values));
     }
+    out.push_str(&commands(report, page));
     if let Some(command) = undo {
         line!(
             out,
@@ -452,7 +480,12 @@ pub fn conclusion(report: &Report, undo: Option<&str>, language: Language) -> St
         0 => language.say(words::NOTHING_LEFT).to_owned(),
         count => language.count(count, words::LEFT_ONE, words::LEFT),
     };
-    line!(out, "{}", shorten(&repaired(report, &left, language)));
+    let line = repaired(report, &left, language);
+    line!(
+        out,
+        "{}",
+        super::summary::with_next(&line, report, language)
+    );
     out
 }
 

@@ -4,7 +4,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::*;
-use crate::checks::{CHECKS, Problem};
+use crate::checks::{CHECKS, Diagnosis, Problem};
 use crate::error::Error;
 use crate::report::{CureCommand, OperationReport, last_line};
 
@@ -23,7 +23,10 @@ fn report(ids: &[&str]) -> Report {
     let findings = ids
         .iter()
         .map(|id| problem(id).found(&["source"], Vec::new()));
-    report.set_findings(findings.collect());
+    report.set_diagnosis(Diagnosis {
+        findings: findings.collect(),
+        ..Diagnosis::default()
+    });
     report
 }
 
@@ -69,7 +72,10 @@ fn a_sentence_of_the_evidence_takes_the_place_of_the_title() {
     finding.sentence =
         Some("Remote Desktop is switched off by Group Policy; the local setting is right");
     let mut report = report(&[]);
-    report.set_findings(vec![finding]);
+    report.set_diagnosis(Diagnosis {
+        findings: vec![finding],
+        ..Diagnosis::default()
+    });
     let line = last_line(&report, Language::Japanese);
     assert!(line.contains("グループ ポリシーでオフ"), "{line}");
 }

@@ -41,6 +41,11 @@ impl Folder {
         self.0.get(&upcased(name)).map_or(&[], Vec::as_slice)
     }
 
+    fn add(&mut self, shown: String, stored: String) {
+        let same = self.0.entry(upcased(&shown)).or_default();
+        same.push(Name { shown, stored });
+    }
+
     /// Everything in it.
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         self.0.values().flatten()
@@ -89,27 +94,37 @@ impl<'a> Lookup<'a> {
         if name == stored {
             return Ok(()); // back to what it is on the host
         }
-        let exists = |taken: &str| {
-            Error::refused(
+        match self.taken(path, folder, Some(stored), name)? {
+            Some(taken) => Err(Error::refused(
                 format!("{path} cannot be renamed to {name}: there is {taken}"),
                 "choose another name",
-            )
-        };
-        for other in self.folder(path, folder)?.names() {
-            if same_without_case(&other.stored, name) {
-                return Err(exists(&other.stored));
-            }
-            if other.stored != stored && same_without_case(&other.shown, name) {
-                return Err(exists(&other.shown));
-            }
-        }
-        let looking = Error::io(format!("looking for {name}"));
-        match look(&folder.join(name)).map_err(looking)? {
-            Some(_) => Err(exists(
-                "a file or folder that has it as its short (8.3) name",
             )),
             None => Ok(()),
         }
+    }
+
+    /// What has the name already, for what is stored as `stored` if it is there at all.
+    pub(super) fn taken(
+        &mut self,
+        path: &str,
+        folder: &Path,
+        stored: Option<&str>,
+        name: &str,
+    ) -> Result<Option<String>> {
+        for other in self.folder(path, folder)?.names() {
+            if same_without_case(&other.stored, name) {
+                return Ok(Some(other.stored.clone()));
+            }
+            if Some(other.stored.as_str()) != stored && same_without_case(&other.shown, name) {
+                return Ok(Some(other.shown.clone()));
+            }
+        }
+        let looking = Error::io(format!("looking for {name}"));
+        let there = look(&folder.join(name)).map_err(looking)?;
+        Ok(there.map(|_| {
+            "a file or folder that has it as its short (8.3) name, or is about to lose it"
+                .to_owned()
+        }))
     }
 
     /// What a folder of the host holds; `path` is for messages.
@@ -132,16 +147,19 @@ impl<'a> Lookup<'a> {
             }
             None => return Err(path::not_found(path)),
         }
-        let renames = self.tree.renames();
+        let changes = self.tree.changes();
         let mut folder = Folder::default();
         for entry in fs::read_dir(host).map_err(looking())? {
             // A name that is not Unicode cannot be asked for.
             let Ok(stored) = entry.map_err(looking())?.file_name().into_string() else {
                 continue;
             };
-            let shown = renames.shown(host, &stored).to_owned();
-            let same = folder.0.entry(upcased(&shown)).or_default();
-            same.push(Name { shown, stored });
+            if let Some(shown) = changes.shown(host, &stored).map(str::to_owned) {
+                folder.add(shown, stored);
+            }
+        }
+        for (name, _) in changes.made_in(host) {
+            folder.add(name.to_owned(), name.to_owned());
         }
         Ok(folder)
     }

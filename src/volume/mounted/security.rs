@@ -79,6 +79,11 @@ impl Descriptors {
         }
     }
 
+    /// Whether the file at `host` is to have another descriptor.
+    pub(super) fn is_pending(&self, host: &Path) -> bool {
+        self.pending.contains_key(host)
+    }
+
     /// What the host is to do, sorted by file.
     pub(super) fn operations(&self) -> Vec<HostOperation> {
         let operation = |(host, after): (&PathBuf, &Arc<[u8]>)| {
@@ -106,11 +111,7 @@ impl Descriptors {
         match attribute::read(host).map_err(reading)? {
             Security::Found { descriptor, .. } => Ok(self.share(descriptor)),
             Security::Missing => Err(path::not_found(path)),
-            Security::NotOffered => Err(Error::refused(
-                format!("{path}: the folder's file system offers no Windows permissions"),
-                "give coldfix the disk itself, or its image, instead of the mounted folder; or mount the volume \
-                 with ntfs-3g",
-            )),
+            Security::NotOffered => Err(not_offered(path)),
         }
     }
 
@@ -122,6 +123,15 @@ impl Descriptors {
         self.shared.insert(Arc::clone(&shared));
         shared
     }
+}
+
+/// Why a file has no descriptor.
+pub(super) fn not_offered(path: &str) -> Error {
+    Error::refused(
+        format!("{path}: the folder's file system offers no Windows permissions"),
+        "give coldfix the disk itself, or its image, instead of the mounted folder; or mount the volume \
+         with ntfs-3g",
+    )
 }
 
 /// Device and number of a file that has more than one name.

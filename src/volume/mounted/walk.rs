@@ -21,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::names::{Renames, same_without_case};
+use super::names::{NameChanges, same_without_case};
 use crate::error::{Error, Result};
 use crate::volume::{EntryKind, TreeEntry, path};
 
@@ -30,7 +30,7 @@ use crate::volume::{EntryKind, TreeEntry, path};
 pub(super) struct Tree {
     /// Absolute, without links.
     root: PathBuf,
-    renames: RwLock<Renames>,
+    changes: RwLock<NameChanges>,
 }
 
 /// A file or folder that a path led to.
@@ -65,6 +65,16 @@ impl Node {
         }
     }
 
+    /// A file that is not on the host yet.
+    fn made(host: PathBuf, path: String, len: u64) -> Node {
+        Node {
+            host,
+            path,
+            kind: EntryKind::File,
+            len,
+        }
+    }
+
     /// Its name; empty for the root.
     pub(super) fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
@@ -92,20 +102,18 @@ impl Tree {
         }
         Ok(Tree {
             root: real,
-            renames: RwLock::default(),
+            changes: RwLock::default(),
         })
     }
 
     /// The names that are to change.
-    pub(super) fn renames(&self) -> RwLockReadGuard<'_, Renames> {
-        self.renames.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn changes(&self) -> RwLockReadGuard<'_, NameChanges> {
+        self.changes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows what the host's folder stores under a name as another from now on.
-    pub(super) fn rename(&self, folder: &Path, stored: &str, shown: &str) {
-        let mut renames: RwLockWriteGuard<'_, Renames> =
-            self.renames.write().unwrap_or_else(PoisonError::into_inner);
-        renames.set(folder, stored, shown);
+    /// The same, to change more of them.
+    pub(super) fn changes_mut(&self) -> RwLockWriteGuard<'_, NameChanges> {
+        self.changes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder's absolute path.
@@ -118,17 +126,21 @@ impl Tree {
         let looking = Error::io(format!("looking for {path}"));
         let metadata = fs::symlink_metadata(&self.root).map_err(looking)?;
         let mut node = Node::new(self.root.clone(), String::new(), &metadata);
-        let renames = self.renames();
+        let changes = self.changes();
         for part in path::parts(path) {
             match node.kind {
                 EntryKind::Directory => {}
                 EntryKind::File => return Ok(None),
                 EntryKind::Other => return Err(not_followed(path, node.name())),
             }
-            let Some((name, stored)) = find_name(&renames, path, &node.host, part)? else {
+            let Some((name, stored)) = find_name(&changes, path, &node.host, part)? else {
                 return Ok(None);
             };
             let host = node.host.join(&stored);
+            if let Some(len) = changes.made(&host) {
+                node = Node::made(host, node.below(&name), len);
+                continue;
+            }
             let Some(metadata) = look(&host).map_err(Error::io(format!("looking for {path}")))?
             else {
                 return Ok(None);
@@ -175,13 +187,16 @@ impl Tree {
     /// What a folder holds, in no order.
     fn list_folder(&self, folder: &Node) -> Result<Vec<Node>> {
         let listing = || Error::io(format!("listing {}", folder.host.display()));
-        let renames = self.renames();
+        let changes = self.changes();
         let mut nodes = Vec::new();
         for entry in fs::read_dir(&folder.host).map_err(listing())? {
             let entry = entry.map_err(listing())?;
             let stored = entry.file_name();
             let stored = stored.to_string_lossy();
-            let path = folder.below(renames.shown(&folder.host, &stored));
+            let Some(shown) = changes.shown(&folder.host, &stored) else {
+                continue;
+            };
+            let path = folder.below(shown);
             match look(&entry.path()) {
                 Ok(Some(metadata)) => nodes.push(Node::new(entry.path(), path, &metadata)),
                 Ok(None) => {} // deleted meanwhile
@@ -193,6 +208,10 @@ impl Tree {
                     len: 0,
                 }),
             }
+        }
+        for (name, len) in changes.made_in(&folder.host) {
+            let host = folder.host.join(name);
+            nodes.push(Node::made(host, folder.below(name), len));
         }
         Ok(nodes)
     }
@@ -219,12 +238,12 @@ impl Tree {
 
 /// The name that `part` means in a folder of the host: as it is shown, and as it is stored.
 fn find_name(
-    renames: &Renames,
+    changes: &NameChanges,
     path: &str,
     folder: &Path,
     part: &str,
 ) -> Result<Option<(String, String)>> {
-    if !renames.are_in(folder) {
+    if !changes.are_in(folder) {
         let stored = stored_name(path, folder, part)?;
         return Ok(stored.map(|stored| (stored.clone(), stored)));
     }
@@ -232,9 +251,12 @@ fn find_name(
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(looking())? {
         if let Ok(stored) = entry.map_err(looking())?.file_name().into_string() {
-            names.push((renames.shown(folder, &stored).to_owned(), stored));
+            let shown = changes.shown(folder, &stored).map(str::to_owned);
+            names.extend(shown.map(|shown| (shown, stored)));
         }
     }
+    let made = changes.made_in(folder);
+    names.extend(made.map(|(name, _)| (name.to_owned(), name.to_owned())));
     one_of(path, part, names)
 }
 

@@ -61,7 +61,7 @@ pub(super) mod record_number {
 pub(super) struct Lcn(pub(super) u64);
 
 /// A reference to a record: its number and the sequence number it must carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileReference {
     /// Index of the record in $MFT.
     pub(super) record: u64,

@@ -5,6 +5,7 @@
 //! journal    begin_content                      begin_metadata                    check_writable
 //! clean      go                                 go                                go
 //! idle       close it, go                       close it, go                      go
+//! replayed   write what waited, close it, go; both gates alike                    go
 //! pending    go where it concerns nothing that  refuse                            go, but where it concerns all
 //!            is written; it stays as it is
 //! refused    refuse                             refuse                            refuse
@@ -15,8 +16,8 @@
 //! the journal, so a later replay by Windows leaves them alone. Everything else is metadata: a replay
 //! could write over it, or free clusters that were just taken.
 //!
-//! A closed journal says that all is on disk. That is true of an idle one. A pending one is closed only when
-//! its changes are given up by name ([`crate::volume::Volume::discard_journal`]).
+//! A closed journal says that all is on disk. That is true of an idle one, and of one that was replayed (`replay`), whose
+//! changes reach the disk with the first write. A pending one that was not is closed only when its changes are given up by name ([`crate::volume::Volume::discard_journal`]).
 //!
 //! Before it come the gates of `state`: hibernation refuses always; then, behind the journal, the others.
 
@@ -29,6 +30,7 @@ use super::NtfsVolume;
 use super::clusters;
 use super::journal;
 use super::logfile::{Pending, Verdict};
+use super::replay::Outcome;
 use super::stream::{Content, Stream};
 use super::walk::Node;
 
@@ -76,6 +78,7 @@ impl NtfsVolume {
         let mut progress = self.gate.progress();
         if !progress.closed && !progress.discard {
             match &self.condition.journal.verdict {
+                Verdict::Pending(_) if self.condition.replay.is_done() => {}
                 Verdict::Pending(pending) => return Err(self.waits(pending)),
                 Verdict::Refused(_) => return Err(self.unknown()),
                 Verdict::Clean | Verdict::Idle => {}
@@ -88,7 +91,7 @@ impl NtfsVolume {
     /// The same before bytes in the clusters of `stream` are overwritten, and nothing else.
     pub(super) fn begin_content(&self, path: &str, node: &Node, stream: &Stream) -> Result<()> {
         let pending = match &self.condition.journal.verdict {
-            Verdict::Pending(pending) => pending,
+            Verdict::Pending(pending) if !self.condition.replay.is_done() => pending,
             _ => return self.begin_metadata(),
         };
         let mut progress = self.gate.progress();
@@ -134,6 +137,7 @@ impl NtfsVolume {
         let progress = self.gate.progress();
         if !progress.closed && !progress.discard {
             match &self.condition.journal.verdict {
+                Verdict::Pending(_) if self.condition.replay.is_done() => {}
                 Verdict::Pending(pending) => self.check_content_possible(pending)?,
                 Verdict::Refused(_) => return Err(self.unknown()),
                 Verdict::Clean | Verdict::Idle => {}
@@ -145,6 +149,12 @@ impl NtfsVolume {
     /// See [`crate::volume::Volume::discard_journal`].
     pub(super) fn agree_to_discard(&self) -> Result<()> {
         self.condition.check_awake()?;
+        if self.condition.replay.is_done() {
+            let note = "nothing had to be thrown away of the journal of the volume ($LogFile): what waited in it was carried \
+                        out. To throw it away all the same, add --replay-journal=off";
+            self.note(vec![note.into()]);
+            return Ok(());
+        }
         if let Verdict::Pending(_) | Verdict::Refused(_) = self.condition.journal.verdict {
             // Whether it can be closed is told now, not in the middle of a repair.
             journal::check_closable(&self.tree, &self.condition.journal)?;
@@ -160,7 +170,7 @@ impl NtfsVolume {
             return Ok(());
         }
         journal::close(&self.tree, found)?;
-        if found.verdict != Verdict::Idle {
+        if found.verdict != Verdict::Idle && !self.condition.replay.is_done() {
             journal::mark_dirty(&self.tree)?;
         }
         progress.closed = true;
@@ -188,7 +198,12 @@ impl NtfsVolume {
                 "changes wait in the journal of the volume ($LogFile); {what}: {}",
                 how.unwrap_or_default()
             ),
-            NEXT,
+            match self.condition.replay {
+                Outcome::Off => format!(
+                    "leave out --replay-journal=off: then they are carried out first. Or {NEXT}"
+                ),
+                _ => NEXT.to_owned(),
+            },
         )
     }
 
@@ -236,6 +251,33 @@ fn leaving_notes(state: &JournalState) -> Vec<String> {
     [left].into_iter().chain(state.warning.clone()).collect()
 }
 
+/// What to say where what waited was carried out.
+fn replayed_note(state: &JournalState) -> String {
+    let replay = state.replay.clone().unwrap_or_default();
+    let back = match replay.undone {
+        0 => "nothing had to be taken back".to_owned(),
+        undone => format!("{undone} of what was never finished taken back"),
+    };
+    let concerned = state.names(NAMED);
+    let unlogged: Vec<&str> = replay
+        .unlogged
+        .iter()
+        .filter_map(|file| file.path.as_deref())
+        .collect();
+    let unlogged = match unlogged.is_empty() {
+        true => String::new(),
+        false => format!(
+            ". The last content of small files was never in the journal; zeros may be there now: {}",
+            unlogged.join(", ")
+        ),
+    };
+    format!(
+        "carried out what waited in the journal of the volume ($LogFile), as Windows would at its next start, and closed it: {} \
+         records done again, {} found on the disk already, {back}; concerned: {concerned}{unlogged}",
+        replay.redone, replay.on_disk
+    )
+}
+
 /// What to say where the journal was closed.
 fn closing_notes(state: &JournalState) -> Vec<String> {
     const CHECKED: &str = "The volume is marked dirty: Windows checks it when it starts";
@@ -249,6 +291,7 @@ fn closing_notes(state: &JournalState) -> Vec<String> {
                 _ => "",
             }
         ),
+        JournalVerdict::Pending if state.is_replayed() => replayed_note(state),
         JournalVerdict::Pending => format!(
             "threw away what waited in the journal of the volume ($LogFile), as was asked for: {}. What Windows was \
              doing there may be lost or half done: {}. {CHECKED}",

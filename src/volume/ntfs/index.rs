@@ -5,7 +5,7 @@
 //! directory   reads the names of a folder           block      the root's header, blocks on the disk
 //! node        one node, taken apart and laid out    collation  the order of the keys
 //! tree        finds entries                         change     inserts and removes them, in memory
-//! store       where the nodes are: $INDEX_ROOT, $INDEX_ALLOCATION, $BITMAP
+//! store       where the nodes are: $INDEX_ROOT, $INDEX_ALLOCATION, $BITMAP   sound  whether they hold together
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. A change is worked out in memory, from nodes that are in
@@ -17,6 +17,7 @@ mod change;
 mod collation;
 mod directory;
 mod node;
+mod sound;
 mod store;
 mod tree;
 
@@ -27,6 +28,8 @@ use super::mft::Mft;
 pub(super) use block::Block;
 pub(super) use collation::{Collation, name_key};
 pub(super) use directory::{Directory, FileName, IndexEntry, namespace};
+pub(super) use node::{BLOCK_HEADER, EntryPlace, ROOT_HEADER, entry_places};
+pub(super) use sound::check as check_sound;
 
 use change::Change;
 use node::Entry;

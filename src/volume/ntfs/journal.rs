@@ -4,24 +4,28 @@
 //! ```text
 //! MFT record 2 -> $DATA -> logfile::judge -> verdict -> JournalState, with the names of the files concerned
 //! closed page  -> the clusters of its first 2000 bytes
+//! what waits   -> logfile::replay on an overlay, see `replay`
 //! $Volume      -> $VOLUME_INFORMATION, flag 1 (dirty) -> MFT record 3 and its copy in $MFTMirr
 //! ```
 //!
-//! Names are those that the disk has now; what waits in the journal can change them.
+//! Names are those that the volume has as it is read: replayed, or as it was left.
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::volume::{
-    ConcernedFile, EntryKind, JournalState, JournalVerdict, OpenTransaction, TransactionState,
+    ConcernedFile, EntryKind, JournalState, JournalVerdict, OpenTransaction, Replay, ReplayVerdict,
+    TransactionState, WaitingOperation,
 };
 
 use super::format::{FileReference, attribute_type, record_number};
 use super::index::{FileName, namespace};
 use super::logfile::{self, Verdict};
+use super::mft::Mft;
 use super::record::Form;
+use super::replay::Outcome;
 use super::runs::Piece;
 use super::stream::{Content, Stream};
 use super::walk::Tree;
@@ -29,7 +33,7 @@ use super::{clusters, state};
 
 /// The bytes of `$LogFile`.
 struct Bytes<'a> {
-    tree: &'a Tree,
+    mft: &'a Mft,
     stream: Stream,
 }
 
@@ -39,33 +43,53 @@ impl logfile::Source for Bytes<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.stream.read_at(&self.tree.mft, offset, buffer)
+        self.stream.read_at(self.mft, offset, buffer)
     }
 }
 
-fn open(tree: &Tree) -> Result<Option<Bytes<'_>>> {
-    let record = Arc::new(tree.mft.system(record_number::LOG_FILE, "$LogFile")?);
-    let stream = Stream::find(&tree.mft, &record, attribute_type::DATA, "")?;
-    Ok(stream.map(|stream| Bytes { tree, stream }))
+fn open(mft: &Mft) -> Result<Option<Bytes<'_>>> {
+    let record = Arc::new(mft.system(record_number::LOG_FILE, "$LogFile")?);
+    let stream = Stream::find(mft, &record, attribute_type::DATA, "")?;
+    Ok(stream.map(|stream| Bytes { mft, stream }))
+}
+
+fn geometry(mft: &Mft) -> logfile::Geometry {
+    logfile::Geometry {
+        cluster_size: mft.boot.cluster_size,
+        record_size: mft.boot.record_size,
+        clusters: mft.boot.clusters,
+    }
 }
 
 /// Reads the journal and judges it; what cannot be read is refused.
-pub(super) fn judge(tree: &Tree) -> logfile::Journal {
-    let boot = &tree.mft.boot;
-    let geometry = logfile::Geometry {
-        cluster_size: boot.cluster_size,
-        record_size: boot.record_size,
-        clusters: boot.clusters,
-    };
-    match open(tree) {
-        Ok(Some(bytes)) => logfile::judge(&bytes, geometry),
+pub(super) fn judge(mft: &Mft) -> logfile::Journal {
+    match open(mft) {
+        Ok(Some(bytes)) => logfile::judge(&bytes, geometry(mft)),
         Ok(None) => logfile::Journal::refused("it has no content".into()),
         Err(fault) => logfile::Journal::refused(format!("it cannot be read ({fault})")),
     }
 }
 
-/// What callers see of the journal.
-pub(super) fn describe(tree: &Tree, journal: &logfile::Journal) -> JournalState {
+/// The clusters of the journal: first and the one after the last.
+pub(super) fn clusters(mft: &Mft) -> Result<Vec<(u64, u64)>> {
+    Ok(match open(mft)?.map(|bytes| bytes.stream.content) {
+        Some(Content::NonResident { map, .. }) => clusters::ranges(map.runs()).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Does what waits in the journal on `disk`; see [`logfile::Journal::replay`].
+pub(super) fn replay(
+    mft: &Mft,
+    journal: &logfile::Journal,
+    disk: &logfile::Disk<'_>,
+) -> Result<logfile::Replayed> {
+    let bytes = open(mft)?.ok_or_else(|| Error::damaged("$LogFile", 0, "content", "none"))?;
+    journal.replay(&bytes, geometry(mft), disk)
+}
+
+/// What callers see of the journal, and of what became of it.
+pub(super) fn describe(tree: &Tree, journal: &logfile::Journal, outcome: &Outcome) -> JournalState {
     /// How many transactions and files are listed; ours.
     const LISTED: usize = 1000;
     let none = logfile::Pending::default();
@@ -81,6 +105,32 @@ pub(super) fn describe(tree: &Tree, journal: &logfile::Journal) -> JournalState 
     };
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let mut names = Names::new(tree);
+    let mut concerned = |records: &BTreeSet<u64>| -> Vec<ConcernedFile> {
+        let listed = records.iter().take(LISTED);
+        let concerned = listed.map(|record| ConcernedFile {
+            record: *record,
+            path: names.path(*record),
+        });
+        concerned.collect()
+    };
+    let replay = match outcome {
+        Outcome::NotNeeded | Outcome::Off => None,
+        Outcome::Done(done) => Some(Replay {
+            verdict: ReplayVerdict::Done,
+            reason: None,
+            redone: count(done.redone),
+            on_disk: count(done.on_disk),
+            void: count(done.void),
+            undone: count(done.undone),
+            unlogged: concerned(&done.unlogged),
+        }),
+        Outcome::Refused(reason) => Some(Replay {
+            verdict: ReplayVerdict::Refused,
+            reason: Some(reason.clone()),
+            ..Replay::default()
+        }),
+    };
+    let operations = pending.operations.iter();
     JournalState {
         verdict,
         how: journal.how.clone(),
@@ -108,16 +158,16 @@ pub(super) fn describe(tree: &Tree, journal: &logfile::Journal) -> JournalState 
                 undo_next_lsn: format!("{:#x}", open.undo_next),
             })
             .collect(),
-        files: pending
-            .files
-            .iter()
-            .take(LISTED)
-            .map(|record| ConcernedFile {
-                record: *record,
-                path: names.path(*record),
+        operations: operations
+            .map(|(code, (redo, undo))| WaitingOperation {
+                name: logfile::name_of(*code),
+                redo: count(*redo),
+                undo: count(*undo),
             })
             .collect(),
+        files: concerned(&pending.files),
         concerned: count(pending.files.len()),
+        replay,
     }
 }
 
@@ -210,7 +260,7 @@ impl<'a> Names<'a> {
 /// What closing the journal takes: its restart pages, and where they lie. Everything is checked.
 fn closing(tree: &Tree, journal: &logfile::Journal) -> Result<(Vec<Piece>, Vec<u8>)> {
     let bad = |expected: &str, found: &str| Error::damaged("$LogFile", 0, expected, found);
-    let bytes = open(tree)?.ok_or_else(|| bad("content", "none"))?;
+    let bytes = open(&tree.mft)?.ok_or_else(|| bad("content", "none"))?;
     let pages = logfile::closed_page(journal, &bytes)?.repeat(2);
     let len = u64::try_from(pages.len()).unwrap_or(u64::MAX);
     let stream = &bytes.stream;
@@ -236,7 +286,7 @@ pub(super) fn check_closable(tree: &Tree, journal: &logfile::Journal) -> Result<
 pub(super) fn close(tree: &Tree, journal: &logfile::Journal) -> Result<()> {
     let (pieces, pages) = closing(tree, journal)?;
     tree.mft.write_pieces(&pieces, &pages)?;
-    match judge(tree).uncleanness() {
+    match judge(&tree.mft).uncleanness() {
         None => Ok(()),
         Some(how) => {
             let expected = "a clean journal after closing it";

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! `$LogFile`, the journal of the volume: is it clean, and if not, what waits in it? Nothing is written here.
+//! `$LogFile`, the journal of the volume: is it clean, and if not, what waits in it, and what comes of it?
 //!
 //! ```text
 //! restart    restart pages, LSN arithmetic        pages     which pages hold the log, where it ends
 //! record     records across pages, their action   operation codes of actions
 //! tables     checkpoint and its four tables       analysis  what was not on disk when Windows stopped
-//! pending    how much of it, and what it concerns close     the restart page of a closed journal
+//! pending    how much of it, and what it concerns replay    does it, takes back what was not finished
+//! close      the restart page of a closed journal
 //! ```
 //!
 //! [`judge`] gives one of four verdicts. `Clean`: nothing to do. `Idle`: left open, but all was on disk.
-//! `Pending`: some was not. `Refused`: it cannot be told. A replay of a pending journal can start from
-//! the same [`pages::Chain`] and [`analysis::Analysis`].
+//! `Pending`: some was not. `Refused`: it cannot be told. Nothing is written here but what [`Journal::replay`] writes to the
+//! device that it is given.
 //!
 //! Source: the Linux driver ntfs3 (fslog.c) and ntfs-3g (logfile.c). Stricter than both
 //! where they leave a choice: version 2.0 is never clean, for Windows writes 1.1 when it lets go of a
@@ -22,6 +23,7 @@ mod operation;
 mod pages;
 mod pending;
 mod record;
+mod replay;
 mod restart;
 mod tables;
 
@@ -29,8 +31,10 @@ use crate::error::Result;
 
 pub(super) use analysis::Geometry;
 pub(super) use close::{End, closed_page};
+pub(super) use operation::name_of;
 pub(super) use pages::Source;
 pub(super) use pending::Pending;
+pub(super) use replay::{Disk, Replayed};
 
 use analysis::Analysis;
 use pages::Chain;
@@ -196,24 +200,53 @@ impl Journal {
         source: &dyn Source,
         geometry: Geometry,
     ) -> Result<Pending> {
-        let restart = newest.restart(source.len())?;
-        let from = restart.oldest_lsn.min(restart.restart_lsn);
-        let chain = Chain::build(source, &restart, from)?;
-        // Every record that is needed must be readable, up to the last.
-        let mut last = None;
-        walk(&chain, from, |record| {
-            let data_len = u32::try_from(record.data.len()).unwrap_or(u32::MAX);
-            last = Some(End {
-                lsn: record.lsn,
-                data_len,
-            });
-            Ok(())
-        })?;
-        self.end = last;
-        let analysis = Analysis::run(&chain, restart.restart_lsn, geometry)?;
-        self.records = analysis.records;
-        analysis.pending()
+        let records = &mut self.records;
+        analysed(newest, source, geometry, &mut self.end, |analysis| {
+            *records = analysis.records;
+            analysis.pending()
+        })
     }
+
+    /// Does on `disk`, an overlay, what waits in the journal, which was read from `source`. On an error `disk` is half
+    /// changed and must be dropped.
+    pub(super) fn replay(
+        &self,
+        source: &dyn Source,
+        geometry: Geometry,
+        disk: &Disk<'_>,
+    ) -> Result<Replayed> {
+        match &self.newest {
+            Some(newest) => analysed(newest, source, geometry, &mut None, |analysis| {
+                replay::replay(analysis, disk)
+            }),
+            None => Ok(Replayed::default()),
+        }
+    }
+}
+
+/// Runs the analysis pass and gives its result to `with`; sets `end` to the last record once all could be read.
+fn analysed<T>(
+    newest: &RestartPage,
+    source: &dyn Source,
+    geometry: Geometry,
+    end: &mut Option<End>,
+    with: impl FnOnce(&Analysis<'_>) -> Result<T>,
+) -> Result<T> {
+    let restart = newest.restart(source.len())?;
+    let from = restart.oldest_lsn.min(restart.restart_lsn);
+    let chain = Chain::build(source, &restart, from)?;
+    // Every record that is needed must be readable, up to the last.
+    let mut last = None;
+    walk(&chain, from, |record| {
+        let data_len = u32::try_from(record.data.len()).unwrap_or(u32::MAX);
+        last = Some(End {
+            lsn: record.lsn,
+            data_len,
+        });
+        Ok(())
+    })?;
+    *end = last;
+    with(&Analysis::run(&chain, restart.restart_lsn, geometry)?)
 }
 
 fn page(source: &dyn Source, offset: u64) -> Result<[u8; PAGE]> {

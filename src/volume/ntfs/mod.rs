@@ -7,6 +7,7 @@
 //! mft           record by number              stream        one attribute, all its extents -> content
 //! compression   LZNT1                         upcase, index names of a folder
 //! reparse, walk path -> file                  logfile, journal  what waits in the journal, closing it
+//! replay        the journal, carried out when the volume is opened
 //! state, gate   what must hold before writing write         overwriting in place
 //! mft::store    the one door to the device
 //! stream_edit   attributes: write, set, make, remove       grow  make them longer
@@ -17,8 +18,8 @@
 //! ```
 //!
 //! Source: the Linux-NTFS documentation and ntfs-3g's layout.h. Not handled: moving clusters, spreading a file over more
-//! records than it has, writing compressed, sparse and encrypted files, replaying the journal, alternate data
-//! streams, NTFS below 3.0 when writing.
+//! records than it has, writing compressed, sparse and encrypted files, alternate data streams, NTFS below 3.0 when
+//! writing.
 //!
 //! Folders are walked by our own code too; the `ntfs` crate is the second reader of every file that was
 //! edited. Its version 0.4 cannot open records behind the first extent of an $MFT that has an attribute
@@ -50,6 +51,7 @@ mod records;
 mod remove;
 mod rename;
 mod reparse;
+mod replay;
 mod runs;
 mod second_reader;
 mod secure;
@@ -90,24 +92,32 @@ pub struct NtfsVolume {
 }
 
 impl NtfsVolume {
-    /// Opens the volume for reading, in whatever state Windows left it; [`Volume::check_writable`] judges that.
+    /// Opens the volume for reading, in whatever state Windows left it; [`Volume::check_writable`] judges that. What waits
+    /// in its journal is carried out in memory first; nothing of that reaches `device` before something is written.
     ///
     /// `Refused` for BitLocker, `Unsupported` for another file system, `Damaged` when the boot sector, $MFT,
     /// $Volume, $UpCase or the root folder cannot be read, or when the device is shorter than the volume.
     pub fn open(device: SharedDevice) -> Result<NtfsVolume> {
+        NtfsVolume::open_with(device, true)
+    }
+
+    /// The same; with `replay` false as the disk was left, whatever waits in the journal.
+    pub fn open_with(device: SharedDevice, replay: bool) -> Result<NtfsVolume> {
         let mut sector = [0; BOOT_SECTOR_LEN];
         device
             .read_at(0, &mut sector)
             .context(|| "reading the boot sector")?;
         let boot = BootSector::parse(&sector, device.len())?;
         let mft = Mft::open(device, boot)?;
+        let journal = journal::judge(&mft);
+        let (mft, outcome) = replay::replay(mft, &journal, replay);
         let upcase = Upcase::read(&mft)?;
         let tree = Tree {
             mft,
             upcase,
             last_names: find_files::LastNames::default(),
         };
-        let condition = Condition::read(&tree)?;
+        let condition = Condition::read(&tree, journal, outcome)?;
         Ok(NtfsVolume {
             tree,
             condition,
@@ -169,6 +179,11 @@ impl Volume for NtfsVolume {
         };
         let read: Result<Vec<Vec<u8>>> = ranges.iter().map(read).collect();
         read.context(|| format!("reading {path}"))
+    }
+
+    fn modified(&self, path: &str) -> Result<Option<u64>> {
+        let node = self.tree.expect(path)?;
+        Ok(times::modified(&node.record))
     }
 
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
@@ -265,6 +280,10 @@ impl Volume for NtfsVolume {
         let id = || secure::id_for(&self.tree.mft, descriptor);
         create::create(&self.tree, path, New::File(content), id, now)
             .context(|| format!("making the file {path}"))
+    }
+
+    fn check_removable(&self, path: &str) -> Result<()> {
+        remove::check(&self.tree, path)
     }
 
     fn remove(&self, path: &str, now: u64) -> Result<()> {

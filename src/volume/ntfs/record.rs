@@ -23,6 +23,7 @@ use super::multi_sector;
 mod attribute;
 mod blank;
 mod edit;
+mod logged;
 
 pub(super) use attribute::{non_resident, resident};
 pub(super) use blank::blank;
@@ -109,15 +110,7 @@ impl Record {
     pub(super) fn parse(number: u64, mut disk: Vec<u8>) -> Result<Record> {
         let what = format!("MFT record {number}");
         multi_sector::restore(&mut disk, b"FILE", &what, 0)?;
-        let attributes = attributes(&disk).map_err(|fault| {
-            let offset = u64::try_from(fault.offset).unwrap_or(0);
-            Error::damaged(&what, offset, fault.expected, fault.found)
-        })?;
-        let record = Record {
-            number,
-            bytes: disk,
-            attributes,
-        };
+        let record = Record::in_memory(number, disk)?;
         // Version 3.1 keeps the number after the header; the array then begins behind it. mkntfs gives none to
         // records that are free.
         let own = u64::from(record.u32(0x2C));

@@ -23,11 +23,57 @@ use super::index::{Collation, Directory, FileName, Index, name_key, namespace};
 use super::mft::Mft;
 use super::record::{Attribute, Record};
 use super::records::free_record;
+use super::runs::Run;
 use super::times::set_times;
 use super::walk::{Tree, choose};
 
+/// What is to be removed, once nothing speaks against it.
+struct Removal {
+    folder: Arc<Record>,
+    file: Arc<Record>,
+    /// The names that go.
+    gone: Vec<FileName>,
+    /// The record without them; `None` when no other name is left.
+    record: Option<Record>,
+    /// The clusters that become free.
+    used: Vec<Vec<Run>>,
+}
+
+/// `Err` when what is at `path` cannot be removed.
+pub(super) fn check(tree: &Tree, path: &str) -> Result<()> {
+    // The time is not looked at: nothing is written.
+    examine(tree, path, 0).map(drop)
+}
+
 /// Removes what is at `path`. `now` is a FILETIME.
 pub(super) fn remove(tree: &Tree, path: &str, now: u64) -> Result<()> {
+    let mft = &tree.mft;
+    let Removal {
+        folder,
+        file,
+        gone,
+        record,
+        used,
+    } = examine(tree, path, now)?;
+    for name in &gone {
+        remove_entry(tree, &folder, &file, name)?;
+    }
+    match record {
+        Some(record) => mft.store(&record)?,
+        None => {
+            for runs in used {
+                give_back(mft, &runs)?;
+            }
+            free_record(mft, Record::clone(&file))?;
+        }
+    }
+    let mut folder = mft.system(folder.number(), "the folder")?;
+    set_times(&mut folder, now, true)?;
+    mft.store(&folder)
+}
+
+/// Every refusal, before anything is written.
+fn examine(tree: &Tree, path: &str, now: u64) -> Result<Removal> {
     let mft = &tree.mft;
     let parts: Vec<&str> = path::parts(path).collect();
     let folder = parts.split_last().map(|(_, above)| above.join("/"));
@@ -76,22 +122,13 @@ pub(super) fn remove(tree: &Tree, path: &str, now: u64) -> Result<()> {
     } else {
         Vec::new()
     };
-
-    for (_, name) in &gone {
-        remove_entry(tree, &folder, &file, name)?;
-    }
-    match record {
-        Some(record) => mft.store(&record)?,
-        None => {
-            for runs in used {
-                give_back(mft, &runs)?;
-            }
-            free_record(mft, Record::clone(&file))?;
-        }
-    }
-    let mut folder = mft.system(folder.number(), "the folder")?;
-    set_times(&mut folder, now, true)?;
-    mft.store(&folder)
+    Ok(Removal {
+        folder,
+        file,
+        gone: gone.into_iter().map(|(_, name)| name).collect(),
+        record,
+        used,
+    })
 }
 
 fn system(path: &str) -> Error {
@@ -175,7 +212,7 @@ fn without(file: &Record, gone: &[(Attribute, FileName)], now: u64) -> Result<Re
 }
 
 /// The clusters of all attributes, checked to be the file's own.
-fn clusters_of(mft: &Mft, file: &Record) -> Result<Vec<Vec<super::runs::Run>>> {
+fn clusters_of(mft: &Mft, file: &Record) -> Result<Vec<Vec<Run>>> {
     let mut all = Vec::new();
     let mut together = Vec::new();
     for attribute in file.attributes() {

@@ -117,6 +117,21 @@ pub(super) fn decode(
     Ok(runs)
 }
 
+/// How many clusters mapping pairs map; `None` when they are none.
+pub(super) fn mapped(pairs: &[u8]) -> Option<u64> {
+    let (mut clusters, mut at) = (0_u64, 0_usize);
+    while let Some(&header) = pairs.get(at).filter(|header| **header != 0) {
+        let (length, place) = (usize::from(header & 0x0F), usize::from(header >> 4));
+        at = at.checked_add(1)?;
+        let run = u64::try_from(signed(bytes::slice(pairs, at, length)?)?).ok()?;
+        clusters = clusters.checked_add(run).filter(|_| run > 0)?;
+        at = at.checked_add(length)?;
+        bytes::slice(pairs, at, place)?;
+        at = at.checked_add(place)?;
+    }
+    Some(clusters)
+}
+
 /// A little-endian two's complement number of 0 to 8 bytes.
 fn signed(digits: &[u8]) -> Option<i64> {
     let fill = match digits.last() {

@@ -26,6 +26,7 @@ use super::journal;
 use super::logfile::Journal;
 use super::mft::Mft;
 use super::record::{Record, utf16};
+use super::replay::Outcome;
 use super::runs::RunList;
 use super::stream::{Content, Stream};
 use super::walk::Tree;
@@ -44,6 +45,8 @@ pub(super) struct Condition {
     pub(super) state: State,
     /// The journal, when the volume was opened.
     pub(super) journal: Journal,
+    /// What became of it.
+    pub(super) replay: Outcome,
     hibernation: Option<String>,
     chkdsk_underway: bool,
 }
@@ -57,8 +60,8 @@ pub(super) fn volume_flags(volume: &Record) -> Result<u16> {
 }
 
 impl Condition {
-    /// Reads the state of a volume.
-    pub(super) fn read(tree: &Tree) -> Result<Condition> {
+    /// Reads the state of a volume with this journal.
+    pub(super) fn read(tree: &Tree, journal: Journal, replay: Outcome) -> Result<Condition> {
         let mft = &tree.mft;
         let volume = mft.system(record_number::VOLUME, "$Volume")?;
         let flags = volume_flags(&volume)?;
@@ -68,7 +71,6 @@ impl Condition {
             .map(|value| String::from_utf16_lossy(&utf16(value)))
             .filter(|label| !label.is_empty());
         let hibernation = hibernation(tree);
-        let journal = journal::judge(tree);
         Ok(Condition {
             state: State {
                 file_system: "ntfs",
@@ -77,10 +79,11 @@ impl Condition {
                 cluster_size: Some(mft.boot.cluster_size),
                 dirty: flags & DIRTY != 0,
                 hibernated: hibernation.is_some(),
-                unclean_journal: journal.uncleanness(),
-                journal: Some(journal::describe(tree, &journal)),
+                unclean_journal: replay.add_to(journal.uncleanness()),
+                journal: Some(journal::describe(tree, &journal, &replay)),
             },
             journal,
+            replay,
             hibernation,
             chkdsk_underway: flags & CHKDSK_UNDERWAY != 0,
         })

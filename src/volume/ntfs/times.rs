@@ -13,9 +13,16 @@ use crate::error::{Error, Result};
 use super::format::attribute_type;
 use super::record::{Form, Record};
 
+const MODIFIED: usize = 8;
+
+/// When the file's content was last changed; `None` where the record has no such time.
+pub(super) fn modified(record: &Record) -> Option<u64> {
+    let found = record.first(attribute_type::STANDARD_INFORMATION)?;
+    crate::bytes::u64_le(record.value(found)?, MODIFIED)
+}
+
 /// Sets the time of the last change to the file's record and, when `modified`, of the last change to its content.
 pub(super) fn set_times(record: &mut Record, now: u64, modified: bool) -> Result<()> {
-    const MODIFIED: usize = 8;
     const CHANGED: usize = 0x10;
     let found = record.first(attribute_type::STANDARD_INFORMATION).cloned();
     let place = found.and_then(|found| match found.form {

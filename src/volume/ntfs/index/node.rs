@@ -27,10 +27,10 @@ const BARE: usize = 0x10;
 const CHILD: usize = 8;
 
 /// Where the node header is in a value of $INDEX_ROOT.
-pub(super) const ROOT_HEADER: usize = 0x10;
+pub(in super::super) const ROOT_HEADER: usize = 0x10;
 
 /// Where the node header is in an INDX block.
-pub(super) const BLOCK_HEADER: usize = 0x18;
+pub(in super::super) const BLOCK_HEADER: usize = 0x18;
 
 /// Length of a node header; in a root the entries follow.
 const HEADER: usize = 0x10;
@@ -339,6 +339,65 @@ fn first_entry(len: usize) -> Option<usize> {
     let numbers = len.checked_div(512)?.checked_add(1)?;
     let end = HEADER.checked_add(numbers.checked_mul(2)?)?;
     end.checked_next_multiple_of(8)
+}
+
+/// Where an entry of a node is, and what it says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct EntryPlace {
+    /// Where it begins: bytes from the start of the block or value.
+    pub(in super::super) offset: usize,
+    /// Its length in bytes.
+    pub(in super::super) len: usize,
+    flags: u16,
+}
+
+impl EntryPlace {
+    /// It ends the node and has no key.
+    pub(in super::super) fn is_end(&self) -> bool {
+        self.flags & END != 0
+    }
+
+    /// It ends with the VCN of a child.
+    pub(in super::super) fn has_child(&self) -> bool {
+        self.flags & HAS_CHILD != 0
+    }
+}
+
+/// Where the entries of a node are whose header is at `header` in `bytes`, the end entry last; it ends exactly where the
+/// used bytes do. What is in them is not looked at.
+pub(in super::super) fn entry_places(bytes: &[u8], header: usize) -> Option<Vec<EntryPlace>> {
+    let field = |offset: usize| {
+        let value = bytes::u32_le(bytes, header.checked_add(offset)?)?;
+        header.checked_add(usize::try_from(value).ok()?)
+    };
+    let (mut at, used, allocated) = (field(0)?, field(4)?, field(8)?);
+    if at < header.checked_add(HEADER)? || used > allocated {
+        return None;
+    }
+    bytes.get(..allocated)?;
+    let used_bytes = bytes.get(..used)?;
+    let mut places = Vec::new();
+    loop {
+        let len = usize::from(bytes::u16_le(used_bytes, at.checked_add(8)?)?);
+        let flags = bytes::u16_le(used_bytes, at.checked_add(0x0C)?)?;
+        let least = match flags & HAS_CHILD {
+            0 => BARE,
+            _ => SMALLEST_INNER,
+        };
+        if len < least || !len.is_multiple_of(8) {
+            return None;
+        }
+        let place = EntryPlace {
+            offset: at,
+            len,
+            flags,
+        };
+        at = at.checked_add(len).filter(|end| *end <= used)?;
+        places.push(place);
+        if place.is_end() {
+            return (at == used).then_some(places);
+        }
+    }
 }
 
 /// Puts an entry at `at` in a node; returns where the next one goes.

@@ -6,6 +6,7 @@
 )]
 
 mod random;
+mod sound;
 mod special;
 
 use std::collections::BTreeSet;

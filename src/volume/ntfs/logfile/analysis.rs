@@ -7,7 +7,7 @@
 //! what is left: redo = records not older than their dirty page; undo = records of transactions without an end
 //! ```
 //!
-//! Nothing is changed here. A replay can go over the same records: [`Analysis::redo`] gives them in order with
+//! Nothing is changed here. The replay goes over the same records: [`Analysis::redo`] gives them in order with
 //! their page, [`Analysis::undo`] gives those to take back. All work is bounded by the log's length.
 //!
 //! Source: the Linux driver ntfs3 (fslog.c). Stricter: what does not fit refuses the whole log.
@@ -16,7 +16,7 @@ use super::operation;
 use super::pages::Chain;
 use super::record::{Action, Kind, LogRecord, walk};
 use super::tables::{
-    Checkpoint, DirtyPage, OpenAttribute, Tables, Transaction, clusters_per_page, damaged,
+    Checkpoint, DirtyPage, FREED, OpenAttribute, Tables, Transaction, clusters_per_page, damaged,
     open_attribute,
 };
 use crate::error::Result;
@@ -25,8 +25,8 @@ use crate::error::Result;
 const PAGES_MAX: usize = 0x10_0000;
 /// Most transactions that are kept: their table's count has 16 bits.
 const TRANSACTIONS_MAX: usize = 0x1_0000;
-/// Most looks at a dirty page for freed clusters.
-const LOOKS_MAX: u64 = 0x1000_0000;
+/// Most looks at a cluster of a dirty page for being freed; ours, bounds time to some seconds.
+const LOOKS_MAX: u64 = 0x400_0000;
 
 /// What the analysis must know of the volume.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,22 @@ pub(in crate::volume::ntfs) struct Geometry {
     pub(in crate::volume::ntfs) record_size: u32,
     /// Clusters of the volume.
     pub(in crate::volume::ntfs) clusters: u64,
+}
+
+impl Geometry {
+    /// Clusters of the boot sector and its code, 8 KiB, which are never logged.
+    pub(super) fn boot_clusters(&self) -> u64 {
+        0x2000_u64.div_ceil(u64::from(self.cluster_size.max(1)))
+    }
+
+    /// An error unless a record, or a dirty page, can have this cluster; 0 stands for none.
+    pub(super) fn check_cluster(&self, what: &str, lsn: u64, lcn: u64) -> Result<()> {
+        if lcn == 0 || (self.boot_clusters()..self.clusters).contains(&lcn) {
+            return Ok(());
+        }
+        let expected = "clusters of the volume behind $Boot";
+        Err(damaged(what, lsn, expected, format!("LCN {lcn:#x}")))
+    }
 }
 
 /// The result of the analysis pass.
@@ -52,7 +68,7 @@ pub(super) struct Analysis<'a> {
     pub(super) records: usize,
     /// Where the redo pass begins.
     pub(super) redo_lsn: u64,
-    /// Looks at dirty pages so far.
+    /// Looks at clusters of dirty pages so far.
     looks: u64,
 }
 
@@ -77,6 +93,9 @@ impl<'a> Analysis<'a> {
                 "a start before itself",
                 found,
             ));
+        }
+        for lcn in tables.pages.values().flat_map(|page| &page.lcns) {
+            geometry.check_cluster("dirty page table", checkpoint, *lcn)?;
         }
         let mut analysis = Analysis {
             chain,
@@ -112,9 +131,7 @@ impl<'a> Analysis<'a> {
         let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
         let action = record.action()?;
         for code in [action.redo, action.undo] {
-            if !operation::is_known(code) {
-                return Err(bad("a known operation", format!("{code:#x}")));
-            }
+            check_known(record.lsn, code)?;
         }
         let id = record.transaction;
         if id
@@ -166,6 +183,7 @@ impl<'a> Analysis<'a> {
         self.attribute_of(lsn, action)?;
         let clusters = clusters_per_page(self.geometry.cluster_size);
         for (vcn, lcn) in (action.vcn..).zip(&action.lcns) {
+            self.geometry.check_cluster("action", lsn, *lcn)?;
             let slot = vcn.checked_rem(clusters).unwrap_or(0);
             let key = (action.target, vcn.saturating_sub(slot));
             if self.tables.pages.len() >= PAGES_MAX && !self.tables.pages.contains_key(&key) {
@@ -209,22 +227,26 @@ impl<'a> Analysis<'a> {
             reach = reach.max(*end);
             *end = reach;
         }
+        let (Some((first, _)), Some((_, last))) = (freed.first(), freed.last()) else {
+            return Ok(());
+        };
+        let inside = *first..*last;
         let pages = u64::try_from(self.tables.pages.len()).unwrap_or(u64::MAX);
-        self.looks = self.looks.saturating_add(pages);
+        let clusters = clusters_per_page(self.geometry.cluster_size);
+        self.looks = self.looks.saturating_add(pages.saturating_mul(clusters));
         if self.looks > LOOKS_MAX {
             let found = "too many of them".into();
             return Err(damaged("action", lsn, "ranges of clusters", found));
         }
-        for lcn in self
-            .tables
-            .pages
-            .values_mut()
-            .flat_map(|page| &mut page.lcns)
-        {
+        let dirty = self.tables.pages.values_mut();
+        for lcn in dirty.flat_map(|page| &mut page.lcns) {
+            if !inside.contains(lcn) {
+                continue;
+            }
             let before = freed.partition_point(|(start, _)| *start <= *lcn);
             let range = before.checked_sub(1).and_then(|at| freed.get(at));
             if range.is_some_and(|(_, end)| *lcn < *end) {
-                *lcn = 0;
+                *lcn = FREED;
             }
         }
         Ok(())
@@ -239,19 +261,26 @@ impl<'a> Analysis<'a> {
         let slot = usize::try_from(slot).unwrap_or(usize::MAX);
         if let (Some(page), Some(lcn)) = (page, action.lcns.first())
             && let Some(place) = page.lcns.get_mut(slot)
-            && *place != 0
+            && ![0, FREED].contains(place)
         {
             *place = *lcn;
         }
     }
 
-    /// Where this cluster of an open attribute is, as the dirty pages have it; `None` where they have none.
-    pub(super) fn dirty_lcn(&self, target: u16, vcn: u64) -> Option<u64> {
+    /// What the dirty pages say of this cluster of an open attribute: the oldest record that its page may lack, and where
+    /// it is, as [`DirtyPage::lcns`] has it.
+    pub(super) fn dirty_cluster(&self, target: u16, vcn: u64) -> Option<(u64, u64)> {
         let clusters = clusters_per_page(self.geometry.cluster_size);
         let slot = vcn.checked_rem(clusters)?;
         let page = self.tables.pages.get(&(target, vcn.checked_sub(slot)?))?;
         let lcn = page.lcns.get(usize::try_from(slot).ok()?)?;
-        Some(*lcn).filter(|lcn| *lcn != 0)
+        Some((page.oldest, *lcn))
+    }
+
+    /// Where this cluster of an open attribute is, as the dirty pages have it; `None` where they have none.
+    pub(super) fn dirty_lcn(&self, target: u16, vcn: u64) -> Option<u64> {
+        let (_, lcn) = self.dirty_cluster(target, vcn)?;
+        Some(lcn).filter(|lcn| ![0, FREED].contains(lcn))
     }
 
     /// Gives each record that may have to be done again to `visit`, in order.
@@ -277,6 +306,7 @@ impl<'a> Analysis<'a> {
             if record.lsn < page.oldest || self.dirty_lcn(action.target, action.vcn).is_none() {
                 return Ok(());
             }
+            check_known(record.lsn, action.redo)?;
             visit(record, &action)
         })
     }
@@ -286,6 +316,7 @@ impl<'a> Analysis<'a> {
         &self,
         mut visit: impl FnMut(u32, &LogRecord, &Action<'_>) -> Result<()>,
     ) -> Result<()> {
+        let mut read = 0_u64;
         for (id, transaction) in &self.tables.transactions {
             let mut lsn = transaction.undo_next;
             if transaction.state != 1 {
@@ -301,6 +332,12 @@ impl<'a> Analysis<'a> {
                     ));
                 }
                 let record = LogRecord::read(self.chain, lsn)?;
+                // Records lie behind each other; made ones could begin anywhere in one another, and each be as long as the log.
+                read = read.saturating_add(u64::try_from(record.data.len()).unwrap_or(u64::MAX));
+                if read > self.chain.restart.usable {
+                    let found = "more than the log has".into();
+                    return Err(bad("records that lie behind each other", found));
+                }
                 if record.transaction != *id || record.kind != Kind::Action {
                     let found = format!("{:#x}", record.transaction);
                     return Err(bad(&format!("a record of transaction {id:#x}"), found));
@@ -314,12 +351,24 @@ impl<'a> Analysis<'a> {
                 }
                 let action = record.action()?;
                 if operation::changes_clusters(action.undo) && !action.lcns.is_empty() {
+                    check_known(lsn, action.undo)?;
                     visit(*id, &record, &action)?;
                 }
                 lsn = record.undo_next;
             }
         }
         Ok(())
+    }
+}
+
+/// An error unless the format of the operation is known.
+fn check_known(lsn: u64, code: u16) -> Result<()> {
+    match operation::is_known(code) {
+        true => Ok(()),
+        false => {
+            let found = operation::describe(code);
+            Err(damaged("action", lsn, "a known operation", found))
+        }
     }
 }
 

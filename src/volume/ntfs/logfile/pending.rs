@@ -14,7 +14,7 @@
 //!
 //! Source: the Linux driver ntfs3 (fslog.c).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::analysis::{Analysis, freed_clusters};
 use super::operation;
@@ -36,6 +36,8 @@ pub(in crate::volume::ntfs) struct Pending {
     pub(in crate::volume::ntfs) redo: usize,
     /// Records to take back.
     pub(in crate::volume::ntfs) undo: usize,
+    /// How often each operation is to be done again, and to be taken back.
+    pub(in crate::volume::ntfs) operations: BTreeMap<u16, (usize, usize)>,
     /// Transactions that are not over: with records to take back, or prepared.
     pub(in crate::volume::ntfs) open: Vec<OpenTransaction>,
     /// MFT records concerned: those that are changed, and the owners of other attributes that are.
@@ -123,11 +125,15 @@ impl Analysis<'_> {
         };
         self.redo(|record, action| {
             pending.redo = pending.redo.saturating_add(1);
+            let (redo, _) = pending.operations.entry(action.redo).or_default();
+            *redo = redo.saturating_add(1);
             self.concerns(record, action, action.redo, action.redo_data, &mut pending)
         })?;
         let mut open = BTreeSet::new();
         self.undo(|id, record, action| {
             pending.undo = pending.undo.saturating_add(1);
+            let (_, undo) = pending.operations.entry(action.undo).or_default();
+            *undo = undo.saturating_add(1);
             open.insert(id);
             self.concerns(record, action, action.undo, action.undo_data, &mut pending)
         })?;
@@ -238,15 +244,8 @@ impl Analysis<'_> {
     ) -> Result<u64> {
         let bad = |expected: &str, found: String| damaged("action", record.lsn, expected, found);
         let cluster = u64::from(self.geometry.cluster_size);
-        // The boot sector and its code, 8 KiB, are never logged.
-        let boot = 0x2000_u64.div_ceil(cluster.max(1));
-        for lcn in action.lcns.iter().filter(|lcn| **lcn != 0) {
-            if !(boot..self.geometry.clusters).contains(lcn) {
-                return Err(bad(
-                    "clusters of the volume behind $Boot",
-                    format!("LCN {lcn:#x}"),
-                ));
-            }
+        for lcn in &action.lcns {
+            self.geometry.check_cluster("action", record.lsn, *lcn)?;
         }
         let attribute = self.attribute_of(record.lsn, action)?;
         let file = attribute.file.record;

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! A header is never split; the client data go on at 40 of the next page. Source: the Linux driver ntfs3
-//! (fslog.c) and ntfs-3g (logfile.h). The attribute offset is for the replay, which does not exist yet.
+//! (fslog.c) and ntfs-3g (logfile.h).
+
+use std::borrow::Cow;
 
 use super::pages::Chain;
 use super::restart::{DATA_OFFSET, PAGE_LEN};
@@ -21,6 +23,8 @@ use crate::error::{Error, Result};
 const HEADER: u64 = 0x30;
 /// Flag of a record: no redo data are stored, the redo length counts zeros.
 const NO_REDO_DATA: u16 = 2;
+/// The same of the undo data.
+const NO_UNDO_DATA: u16 = 4;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,12 +172,12 @@ impl LogRecord {
         if vcn.checked_add(u64::from(u16(0x0E))).is_none() {
             return Err(bad("a VCN", format!("{vcn:#x}")));
         }
-        let payload = |at: usize, absent: u16| {
-            let (offset, len) = (usize::from(u16(at)), usize::from(u16(at.saturating_add(2))));
+        let len = |at: usize| usize::from(u16(at));
+        let payload = |at: usize, len: usize, absent: u16| {
             // Data that are said to reach past the record are not there: the length counts zeros.
             match self.flags & absent != 0 || len == 0 {
                 true => None,
-                false => bytes::slice(&self.data, offset, len),
+                false => bytes::slice(&self.data, usize::from(u16(at)), len),
             }
         };
         Ok(Action {
@@ -184,9 +188,11 @@ impl LogRecord {
             lcns,
             cluster_offset: u64::from(u16(0x14)).saturating_mul(512),
             record_offset: u16(0x10),
-            redo_data: payload(4, NO_REDO_DATA),
-            // Undo data are absent with flag 4.
-            undo_data: payload(8, 4),
+            attribute_offset: u16(0x12),
+            redo_len: len(6),
+            redo_data: payload(4, len(6), NO_REDO_DATA),
+            undo_len: len(0x0A),
+            undo_data: payload(8, len(0x0A), NO_UNDO_DATA),
         })
     }
 }
@@ -208,10 +214,78 @@ pub(super) struct Action<'a> {
     pub(super) cluster_offset: u64,
     /// Bytes from there to the attribute, or to the byte from which bits are counted.
     pub(super) record_offset: u16,
-    /// The bytes for the redo operation; `None` means zeros.
+    /// Bytes from the attribute to what is changed in it; in an index block, from its start.
+    pub(super) attribute_offset: u16,
+    /// How many bytes the redo operation is about.
+    redo_len: usize,
+    /// They; `None` means zeros.
     pub(super) redo_data: Option<&'a [u8]>,
-    /// The bytes for the undo operation; `None` means zeros.
+    /// How many bytes the undo operation is about.
+    undo_len: usize,
+    /// They; `None` means zeros.
     pub(super) undo_data: Option<&'a [u8]>,
+}
+
+/// An action in one of its two directions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'a> {
+    /// The operation.
+    pub(super) code: u16,
+    /// Its bytes; `None` means zeros.
+    data: Option<&'a [u8]>,
+    /// How many there are.
+    pub(super) len: usize,
+    /// How many there are in the other direction.
+    pub(super) other_len: usize,
+    /// Bytes from the structure to the attribute.
+    pub(super) record_offset: usize,
+    /// Bytes from the attribute to what is changed in it.
+    pub(super) attribute_offset: usize,
+}
+
+impl<'a> Change<'a> {
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> Cow<'a, [u8]> {
+        match self.data {
+            Some(data) => Cow::Borrowed(data),
+            None => Cow::Owned(vec![0; self.len]),
+        }
+    }
+
+    /// The log does not have its bytes: they are taken for zeros.
+    pub(super) fn is_unlogged(&self) -> bool {
+        self.data.is_none() && self.len > 0
+    }
+
+    /// From the structure to what is changed, in bytes.
+    pub(super) fn place(&self) -> usize {
+        self.record_offset.saturating_add(self.attribute_offset)
+    }
+}
+
+impl<'a> Action<'a> {
+    /// Doing it again.
+    pub(super) fn redo_change(&self) -> Change<'a> {
+        Change {
+            code: self.redo,
+            data: self.redo_data,
+            len: self.redo_len,
+            other_len: self.undo_len,
+            record_offset: usize::from(self.record_offset),
+            attribute_offset: usize::from(self.attribute_offset),
+        }
+    }
+
+    /// Taking it back.
+    pub(super) fn undo_change(&self) -> Change<'a> {
+        Change {
+            code: self.undo,
+            data: self.undo_data,
+            len: self.undo_len,
+            other_len: self.redo_len,
+            ..self.redo_change()
+        }
+    }
 }
 
 /// Reads the records from `from` on, in order, up to the end of the log, and gives each to `visit`.

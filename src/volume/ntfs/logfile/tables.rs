@@ -7,8 +7,10 @@
 //! table, 18:   0 u16 entry size   2 u16 entries   4 u16 in use   C u32 free goal   10 u32 first free   14 u32 last free
 //! entry:       0 u32 FFFFFFFF = in use, else the next free one; its offset in the table is its name
 //!
-//! major 1   open attribute, 28: 8 u32 type   10 u64 file   18 u64 LSN       dirty page: C u32 n   10 u64 VCN   18 u64 LSN   20 LCN[n]
-//! major 0   open attribute, 2C: 8 u64 file   10 u64 LSN   1C u32 type       dirty page: C u32 n   14 u64 VCN   1C u64 LSN   24 LCN[n]
+//! major 1   open attribute, 28: 4 u32 bytes in an index block   8 u32 type   10 u64 file   18 u64 LSN
+//!           dirty page:         C u32 n   10 u64 VCN   18 u64 LSN   20 LCN[n]
+//! major 0   open attribute, 2C: 8 u64 file   10 u64 LSN   1C u32 type   28 u32 bytes in an index block
+//!           dirty page:         C u32 n   14 u64 VCN   1C u64 LSN   24 LCN[n]
 //! transaction, 28:  4 u8 state   8 u64 first LSN   10 u64 previous LSN   18 u64 undo-next LSN
 //! names:       { u16 entry   u16 bytes   UTF-16   u16 0 } ..., entry 0 ends
 //! ```
@@ -52,6 +54,8 @@ pub(super) struct OpenAttribute {
     pub(super) file: FileReference,
     /// Its records are newer than this.
     pub(super) opened: u64,
+    /// Bytes in a block, of an index.
+    pub(super) block_len: u32,
     /// Its name.
     pub(super) name: String,
 }
@@ -61,9 +65,12 @@ pub(super) struct OpenAttribute {
 pub(super) struct DirtyPage {
     /// Older records are on disk already.
     pub(super) oldest: u64,
-    /// Where the page's clusters are; 0 for none.
+    /// Where the page's clusters are; 0 where that is not known, [`FREED`] for those that were freed.
     pub(super) lcns: Vec<u64>,
 }
+
+/// The place of a cluster that was freed since.
+pub(super) const FREED: u64 = u64::MAX;
 
 /// An entry of the transaction table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,9 +276,9 @@ fn entries(table: &[u8], lsn: u64) -> Result<Vec<(u32, &[u8])>> {
 
 /// An entry of the open attribute table, without its name.
 pub(super) fn open_attribute(entry: &[u8], major: u32, lsn: u64) -> Result<OpenAttribute> {
-    let (len, kind, file, opened) = match major {
-        0 => (0x2C, 0x1C, 8, 0x10),
-        _ => (0x28, 8, 0x10, 0x18),
+    let (len, kind, file, opened, block_len) = match major {
+        0 => (0x2C, 0x1C, 8, 0x10, 0x28),
+        _ => (0x28, 8, 0x10, 0x18, 4),
     };
     if entry.len() != len {
         let expected = format!("entries of {len:#x} bytes");
@@ -286,6 +293,7 @@ pub(super) fn open_attribute(entry: &[u8], major: u32, lsn: u64) -> Result<OpenA
         kind: bytes::u32_le(entry, kind).unwrap_or(0),
         file: FileReference::from_packed(bytes::u64_le(entry, file).unwrap_or(0)),
         opened: bytes::u64_le(entry, opened).unwrap_or(0),
+        block_len: bytes::u32_le(entry, block_len).unwrap_or(0),
         name: String::new(),
     })
 }

@@ -13,10 +13,26 @@ use crate::volume::ntfs::mft::Mft;
 use crate::volume::ntfs::parts::part;
 use crate::volume::ntfs::stream::Stream;
 
+mod bench;
+#[path = "../../../../tests/ntfs_log/checkpoint.rs"]
+mod checkpoint;
 mod close;
 mod damage;
+mod dirty_pages;
 mod golden;
+mod hostile;
+mod in_blocks;
+mod in_records;
+mod layout;
+#[path = "../../../../tests/ntfs_log/mutate.rs"]
+mod mutate;
+mod on_bytes;
+mod protocol;
 mod reach;
+mod replay;
+mod structures;
+#[path = "../../../../tests/ntfs_log/writer.rs"]
+mod writer;
 
 /// A journal in memory.
 #[derive(Clone)]
@@ -142,8 +158,8 @@ fn fragment(name: &str) -> Option<Bytes> {
     Some(Bytes(bytes))
 }
 
-/// The journal of a real volume and its geometry.
-fn real(name: &str) -> Option<(Bytes, Geometry)> {
+/// A real volume, unpacked.
+fn unpacked(name: &str) -> Option<tempfile::NamedTempFile> {
     // Says so where there is no data.
     part("4k.boot")?;
     let folder = std::env::var_os("COLDFIX_TEST_DATA").map_or_else(
@@ -158,6 +174,12 @@ fn real(name: &str) -> Option<(Bytes, Geometry)> {
         .arg(image.path())
         .status();
     assert!(unpack.unwrap().success());
+    Some(image)
+}
+
+/// The journal of a real volume and its geometry.
+fn real(name: &str) -> Option<(Bytes, Geometry)> {
+    let image = unpacked(name)?;
     let device = host::open(image.path(), host::Access::Read).unwrap();
     let mut sector = [0; BOOT_SECTOR_LEN];
     device.read_at(0, &mut sector).unwrap();

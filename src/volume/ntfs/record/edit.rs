@@ -196,7 +196,7 @@ impl Record {
     }
 
     /// Replaces `len` bytes at `at`, which begin and end with an attribute, by `new`.
-    fn splice(&mut self, at: usize, len: usize, new: &[u8]) -> Option<()> {
+    pub(super) fn splice(&mut self, at: usize, len: usize, new: &[u8]) -> Option<()> {
         let (used, allocated) = (self.used()?, self.allocated()?);
         let behind = self.bytes.get(at.checked_add(len)?..used)?.to_vec();
         let new_end = at.checked_add(new.len())?;
