@@ -30,7 +30,7 @@ pub(super) fn set_security(
         .iter()
         .flat_map(|group| group.paths.iter().map(String::as_str))
         .collect();
-    let all = volume.security(&paths).map_err(with_next_step)?;
+    let all = volume.security(&paths)?;
     let mut current = all.iter();
     for group in groups {
         let wanted = Descriptor::parse(&group.descriptor.0)?;
@@ -67,17 +67,6 @@ pub(super) fn set_security(
         inverse: vec![Edit::SetSecurity { groups: inverse }],
         edit: Edit::SetSecurity { groups: changed },
     }))
-}
-
-/// The same error; where it does not say what to do next, with that.
-fn with_next_step(error: Error) -> Error {
-    if error.hint().is_some() {
-        return error;
-    }
-    error.with_hint(
-        "reading the permissions that are to be changed",
-        "check the paths; `coldfix acl show TARGET FOLDER -r` lists what is in a folder",
-    )
 }
 
 /// Whether these bytes are a descriptor that says the same as `wanted`.
