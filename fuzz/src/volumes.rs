@@ -187,9 +187,10 @@ pub fn disk(input: &[u8]) {
     let now = jiff::Timestamp::from_second(1_760_000_000).expect("a moment");
     let edits = {
         let Ok(facts) = Facts::gather(&installation, now) else {
+            let _ = checks::diagnose_files(&installation);
             return;
         };
-        let findings = checks::diagnose(&facts);
+        let findings = checks::diagnose(&facts).findings;
         let _ = checks::timeline(&facts, &findings);
         let bad = findings
             .iter()
