@@ -3,7 +3,7 @@
 //! never a write to the disk.
 //!
 //! ```text
-//! COLDFIX_MUTATIONS   how many of each disk (default 40)
+//! COLDFIX_MUTATIONS   how many of each disk (default 25)
 //! COLDFIX_SEED        which (default 1)
 //! COLDFIX_SAMPLE      how many of each disk also go through the program itself (default 2)
 //! COLDFIX_DISKS       only disks whose names hold this
@@ -189,7 +189,7 @@ fn disks(folder: &Path) -> Option<Vec<(String, PathBuf)>> {
 
 #[test]
 fn fixtures_damaged_at_random() {
-    let (count, seed) = (number("COLDFIX_MUTATIONS", 40), number("COLDFIX_SEED", 1));
+    let (count, seed) = (number("COLDFIX_MUTATIONS", 25), number("COLDFIX_SEED", 1));
     let sampled = number("COLDFIX_SAMPLE", 2);
     let folder = support::temporary();
     let Some(disks) = disks(folder.path()) else {
@@ -287,7 +287,7 @@ fn fixtures_damaged_at_random() {
         }
         // Else nothing but the door was tried.
         let is_readable = !name.starts_with("bad/");
-        if count >= 40 && is_readable && healthy + findings < mutations / 2 {
+        if count >= 25 && is_readable && healthy + findings < mutations / 2 {
             failures.push(format!(
                 "{name}: only {} runs read the disk",
                 healthy + findings
