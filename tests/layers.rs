@@ -260,7 +260,7 @@ fn only_commit_writes_to_the_host() {
                 // What a replay changed goes from its own overlay to the disk's.
                 "device/deferred.rs",
                 "device/overlay.rs",
-                "volume/ntfs/logfile/replay.rs",
+                "volume/ntfs/logfile/replay/places.rs",
                 "volume/fat/replace.rs",
                 "volume/fat/table.rs",
                 "volume/ntfs/mft/store.rs",
