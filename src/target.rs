@@ -111,6 +111,14 @@ impl Target {
         Target::open_disk(path, kind, host, overlay, replay)
     }
 
+    /// A disk in memory as an image file, for the targets in `fuzz/`.
+    #[cfg(feature = "fuzzing")]
+    #[doc(hidden)]
+    pub fn in_memory(host: SharedDevice) -> Result<Target> {
+        let overlay = Arc::new(Overlay::new(Arc::clone(&host)));
+        Target::open_disk(Path::new("memory"), TargetKind::Image, host, overlay, true)
+    }
+
     /// The image file at `path` without a look at its content: enough to settle an interrupted operation on it,
     /// which may have left a container that cannot be opened. `None` for everything but image files.
     pub fn unread(

@@ -97,7 +97,15 @@ pub(super) fn run(
         output.text(&text::header(&report, output.page()))?;
         output.text(&text::findings(&findings, output.page()))?;
     }
-    let steps = session.apply(&mut installation, &edits)?;
+    let steps = session.apply(&mut installation, &edits);
+    let steps = steps.map_err(|error| match saved {
+        // A plan may name what is not on this disk, and the reader of files cannot know that it is one that asks.
+        Some(_) if error.hint().is_none() => error.with_hint(
+            "applying the plan",
+            "check what it names; make it again with --dry-run --plan-out",
+        ),
+        _ => error,
+    })?;
     if let Some(plan) = &saved
         && steps != plan.steps
     {

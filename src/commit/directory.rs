@@ -187,8 +187,9 @@ impl JournalDir {
     /// Creates the folder if need be, keeps other runs out, and removes what a cut-off run left over.
     ///
     /// # Errors
-    /// Refused when another run holds it; Io when it cannot be created or written.
+    /// Refused when another run holds it, or it is somebody else's; Io when it cannot be created or written.
     pub fn lock(self) -> Result<LockedDir> {
+        self.check_owner()?;
         let lock = self.store.lock().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::refused(
                 format!(
@@ -296,6 +297,7 @@ impl JournalDir {
         if !is_id(id) {
             return Err(self.no_operation(id));
         }
+        self.check_owner()?;
         self.store
             .open(&format!("{id}{JOURNAL}"))
             .map_err(|error| match error.kind() {
@@ -368,7 +370,20 @@ impl JournalDir {
     }
 
     fn names(&self) -> Result<Vec<String>> {
+        self.check_owner()?;
         self.store.names().map_err(self.failed("reading"))
+    }
+
+    /// Refuses a folder that somebody else has put there.
+    fn check_owner(&self) -> Result<()> {
+        match self.store.stranger().map_err(self.failed("reading"))? {
+            None => Ok(()),
+            Some(whose) => Err(Error::refused(
+                format!("the journal folder {} {whose}", self.path().display()),
+                "nothing in it was believed and nothing was written; name another folder with --journal-dir, or make \
+                 this one yours with chown when you know what is in it",
+            )),
+        }
     }
 
     /// The ids that have a journal, in order, each with its markers.

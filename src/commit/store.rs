@@ -10,10 +10,18 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+#[cfg(unix)]
+mod owner;
+
 /// A place for journal files.
 pub trait Store: Debug + Send + Sync {
     /// The folder, for messages and for the path that a report names.
     fn place(&self) -> &Path;
+
+    /// Why the folder is not to be believed: who it belongs to, when that is somebody who has no business there.
+    fn stranger(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Makes the folder durable if it does not exist, and keeps every other run out until the returned
     /// value is dropped; `WouldBlock` when another run is in.
@@ -73,6 +81,11 @@ impl HostFolder {
 impl Store for HostFolder {
     fn place(&self) -> &Path {
         &self.path
+    }
+
+    #[cfg(unix)]
+    fn stranger(&self) -> io::Result<Option<String>> {
+        owner::stranger(&self.path)
     }
 
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {

@@ -10,6 +10,7 @@ pub mod mounted;
 mod name;
 pub mod ntfs;
 mod path;
+mod second_reader;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -7,19 +7,18 @@
 //! is no answer.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::panic::AssertUnwindSafe;
 
 use fatfs::{FileSystem, FsOptions};
 
 use crate::device::SharedDevice;
+use crate::volume::second_reader::ask;
 
 /// Folders and tables that may be read besides the file: ours.
 const BESIDES: u64 = 16 << 20;
 
 /// Whether the file at `path`, its parts separated by `/`, holds `content`. `None` when fatfs does not read it.
 pub(super) fn agrees(device: &SharedDevice, path: &str, content: &[u8]) -> Option<bool> {
-    // Nothing outlives the call, so nothing half-changed is seen after a panic.
-    std::panic::catch_unwind(AssertUnwindSafe(|| compare(device, path, content))).ok()?
+    ask(|| compare(device, path, content))
 }
 
 fn compare(device: &SharedDevice, path: &str, content: &[u8]) -> Option<bool> {

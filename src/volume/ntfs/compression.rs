@@ -134,7 +134,7 @@ impl Unit {
 }
 
 /// Unpacks the chunks in `packed` into `plain`, which holds zeros. `None` when they are malformed.
-fn unpack(packed: &[u8], plain: &mut [u8]) -> Option<()> {
+pub(super) fn unpack(packed: &[u8], plain: &mut [u8]) -> Option<()> {
     let mut at = 0_usize;
     for output in plain.chunks_mut(CHUNK) {
         // The end may be marked, or be the end of the clusters.

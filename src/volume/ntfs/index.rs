@@ -170,5 +170,38 @@ impl Planned<'_> {
     }
 }
 
+/// Nothing is lost of a node that is taken apart and laid out again; see `fuzzing`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn node_round_trip(memory: &[u8]) {
+    for header in [node::ROOT_HEADER, node::BLOCK_HEADER] {
+        let Ok(node) = node::Node::parse(memory, header, "input") else {
+            continue;
+        };
+        let mut written = memory.to_vec();
+        let fits = node.write(&mut written, header);
+        let again = node::Node::parse(&written, header, "again");
+        assert!(
+            !fits || again.as_ref().is_ok_and(|again| *again == node),
+            "{node:?} became {again:?}"
+        );
+        let root = node.to_root(memory);
+        let again = root.map(|root| node::Node::parse(&root, node::ROOT_HEADER, "root"));
+        if let Some(again) = again {
+            let same = again
+                .as_ref()
+                .is_ok_and(|again| again.entries() == node.entries());
+            assert!(same, "{node:?} became the root {again:?}");
+        }
+        let mut left = node.clone();
+        if let Some((median, right)) = left.split() {
+            let parts = left.entries().len().saturating_add(right.entries().len());
+            assert!(
+                parts.saturating_add(1) == node.entries().len(),
+                "{median:?}"
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,9 @@ mod compression;
 mod create;
 mod find_files;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod grow;
 mod index;

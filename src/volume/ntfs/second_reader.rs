@@ -2,7 +2,7 @@
 //! What a reader that is not ours, the crate `ntfs`, reads of a file.
 //!
 //! Verification asks it for every file that was edited. Only for volumes and paths that our own reader has
-//! walked, and with a bound on its reads: the crate never ends on some damaged volumes, and answers wrongly,
+//! walked, with a bound on its reads, and with its panics caught: the crate never ends on some damaged volumes, and answers wrongly,
 //! without an error, on compressed files, on `$DATA` in several records and past the valid data length. On
 //! files of those kinds, and on volumes it does not open, it has no opinion.
 
@@ -15,6 +15,7 @@ use ntfs::{Ntfs, NtfsAttributeType, NtfsFile, NtfsReadSeek};
 
 use crate::device::SharedDevice;
 use crate::volume::path;
+use crate::volume::second_reader::ask;
 
 /// How much is compared at a time.
 const PIECE: usize = 256 << 10;
@@ -29,6 +30,10 @@ pub(super) fn agrees(
     record: u64,
     content: &[u8],
 ) -> Option<bool> {
+    ask(|| compare(device, path, record, content))
+}
+
+fn compare(device: &SharedDevice, path: &str, record: u64, content: &[u8]) -> Option<bool> {
     // The crate reads records field by field.
     let mut source = BufReader::with_capacity(4 << 10, Source::new(device));
     let mut volume = Ntfs::new(&mut source).ok()?;

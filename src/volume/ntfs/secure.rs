@@ -268,3 +268,20 @@ fn hash_entry(place: &Place) -> Vec<u8> {
 fn header(data: u8, len: u8, key_len: u8) -> Vec<u8> {
     vec![data, 0, 20, 0, 0, 0, 0, 0, len, 0, key_len, 0, 0, 0, 0, 0]
 }
+
+/// An entry of $SDS: what stands before the descriptor, and the descriptor; see `fuzzing`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn place_round_trip(entry: &[u8]) {
+    let Some(place) = Place::parse(entry) else {
+        return;
+    };
+    assert!(entry.starts_with(&place.to_bytes()), "{place:?}");
+    let _ = (place.end(), place.id_key(), place.hash_key());
+    let descriptor = entry.get(place::LEN..).unwrap_or_default();
+    let _ = place::hash(descriptor);
+    // What may be stored anew holds together.
+    if descriptor::check_new(descriptor).is_ok() {
+        let checked = descriptor::check(descriptor, "input");
+        assert!(checked.is_ok(), "{checked:?}");
+    }
+}

@@ -56,7 +56,7 @@ impl Upcase {
     }
 
     /// A table for tests: ASCII letters only.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn ascii() -> Upcase {
         let upper =
             |unit: u16| u8::try_from(unit).map_or(unit, |byte| byte.to_ascii_uppercase().into());

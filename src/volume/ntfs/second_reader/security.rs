@@ -22,6 +22,7 @@ use ntfs::{Ntfs, NtfsAttributeItem, NtfsAttributeType, NtfsFile, NtfsIndex, Ntfs
 
 use crate::bytes;
 use crate::device::SharedDevice;
+use crate::volume::second_reader::ask;
 
 use super::super::format::record_number;
 use super::{Source, has_attribute_list};
@@ -35,6 +36,10 @@ pub(in super::super) fn agrees(
     records: &[u64],
     descriptor: &[u8],
 ) -> Option<bool> {
+    ask(|| compare(device, records, descriptor))
+}
+
+fn compare(device: &SharedDevice, records: &[u64], descriptor: &[u8]) -> Option<bool> {
     let mut source = BufReader::with_capacity(4 << 10, Source::new(device));
     let volume = Ntfs::new(&mut source).ok()?;
     let mut stored: HashMap<u32, Option<bool>> = HashMap::new();
