@@ -6,10 +6,11 @@
 //! and protected here; a mutated byte would else be refused before anything looks at it.
 
 use crate::bytes;
+use crate::device::memory::MemoryDevice;
 use crate::error::{Error, Result};
 
 use super::index::node_round_trip;
-use super::logfile::{Geometry, Source, Verdict, closed_page, judge};
+use super::logfile::{Disk, Geometry, Source, Verdict, closed_page, judge};
 use super::multi_sector;
 use super::record::{Form, Record, resident};
 use super::runs;
@@ -118,10 +119,11 @@ pub fn security_entry(entry: &[u8]) {
     place_round_trip(entry);
 }
 
-/// A journal: what waits in it, and the page that closes it.
-///
-/// Its replay belongs here, too: a journal that was replayed is closed.
+/// A journal: what waits in it, its replay on a volume of zeros, and the page that closes it.
 pub fn logfile(memory: &[u8]) {
+    /// Clusters of the volume of zeros.
+    const SMALL: usize = 1024;
+
     let mut pages = memory.to_vec();
     for page in pages.chunks_exact_mut(PAGE) {
         let _protected = multi_sector::protect(page);
@@ -133,6 +135,25 @@ pub fn logfile(memory: &[u8]) {
     };
     let journal = judge(&Bytes(&pages), geometry);
     let _ = journal.uncleanness();
+    let small = Geometry {
+        clusters: u64::try_from(SMALL).unwrap_or(0),
+        ..geometry
+    };
+    if let Verdict::Pending(_) = judge(&Bytes(&pages), small).verdict {
+        let disk = Disk {
+            device: &MemoryDevice::new(vec![0; SMALL.saturating_mul(PAGE)]),
+            log: &[(1000, 1010)],
+            mapping: &|_, _, _, _| None,
+        };
+        if let Ok(done) = judge(&Bytes(&pages), small).replay(&Bytes(&pages), small, &disk) {
+            let mut log = vec![0; 10_usize.saturating_mul(PAGE)];
+            let read = disk.device.read_at(1000_u64.saturating_mul(4096), &mut log);
+            assert!(
+                read.is_ok() && log.iter().all(|byte| *byte == 0),
+                "{done:?}"
+            );
+        }
+    }
     let Ok(closed) = closed_page(&journal, &Bytes(&pages)) else {
         return;
     };
