@@ -20,6 +20,7 @@ use std::process::{Command, Output};
 
 use coldfix::hive::{Fault, Hive, Key, SecondOpinion, second_opinion};
 use sha2::{Digest, Sha256};
+use support::foreign::as_libregf;
 use support::skip;
 
 /// The number that a DWORD of our own gets.
@@ -588,15 +589,6 @@ fn own_lines(
             false => format!("{path}\\{name}"),
         };
         own_lines(&subkey, &below, seen, found);
-    }
-}
-
-/// What libregf tells of a value's data: of a text, nothing behind the first terminator.
-fn as_libregf(kind: u32, data: &[u8]) -> &[u8] {
-    let pairs = data.chunks_exact(2);
-    match (kind, pairs.clone().position(|pair| pair == [0, 0])) {
-        (1 | 2, Some(end)) => &data[..end * 2 + 2],
-        _ => data,
     }
 }
 

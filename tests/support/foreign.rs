@@ -103,6 +103,15 @@ impl Reader {
     }
 }
 
+/// What libregf tells of a value's data: of a text, nothing behind the first terminator.
+pub fn as_libregf(kind: u32, data: &[u8]) -> &[u8] {
+    let mut pairs = data.chunks_exact(2);
+    match (kind, pairs.position(|pair| pair == [0, 0])) {
+        (1 | 2, Some(end)) => &data[..end * 2 + 2],
+        _ => data,
+    }
+}
+
 /// The Python that has `module`: Debian's for `hivex` and `samba`, the one of `scripts/install-oracles` for all else.
 pub fn python(module: &str) -> PathBuf {
     if ["hivex", "samba"].contains(&module) {
