@@ -122,6 +122,15 @@ const WRITERS: [Writer; 11] = [
     }),
 ];
 
+/// Those that follow a replay.
+const AFTER_A_REPLAY: [&str; 5] = [
+    "a new descriptor",
+    "a rename",
+    "a new folder",
+    "a new file in clusters",
+    "a file that leaves its record",
+];
+
 /// What a writer changes on a volume; the volume below stays as it was.
 fn changes(image: &[u8], writer: fn(&dyn Volume)) -> Vec<Change> {
     let base: SharedDevice = Arc::new(MemoryDevice::new(image.to_vec()));
@@ -214,7 +223,11 @@ fn after_a_crash_at_any_write_of_a_replay_the_volume_waits_as_before_or_is_new()
     let image = fs::read(image).unwrap();
     for (seed, version) in [(11, Version::Tail), (12, Version::Fast)] {
         let old = waiting(&image, seed, version);
-        for (name, writer) in [WRITERS[0], WRITERS[3], WRITERS[5], WRITERS[6], WRITERS[8]] {
+        for (name, writer) in WRITERS {
+            // One of each kind that the small volume has room for.
+            if !AFTER_A_REPLAY.contains(&name) {
+                continue;
+            }
             let changes = changes(&old, writer);
             let scenario = scenario(&changes);
             let (runs, faults) = explore_commit(&scenario, Lies::default());
