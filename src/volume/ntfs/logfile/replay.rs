@@ -36,6 +36,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::volume::ntfs::format::{FileReference, attribute_type, record_number};
 use crate::volume::ntfs::record::Record;
+use places::Structure;
 
 /// Sectors of 512 bytes that may be changed; ours, bounds memory. Twice the journal that Windows makes.
 const SECTORS_MAX: usize = 0x4_0000;
@@ -69,8 +70,6 @@ pub(in crate::volume::ntfs) struct Replayed {
     pub(in crate::volume::ntfs) records: BTreeSet<u64>,
     /// Indexes of which blocks were changed, or found to have been: their file and name.
     pub(in crate::volume::ntfs) indexes: BTreeSet<(FileReference, String)>,
-    /// Files with other attributes that were changed.
-    pub(in crate::volume::ntfs) others: BTreeSet<u64>,
     /// Files whose content in the MFT record was written and never logged: zeros are there now.
     pub(in crate::volume::ntfs) unlogged: BTreeSet<u64>,
 }
@@ -158,24 +157,21 @@ impl Replay<'_> {
             Pass::Redo => action.redo_change(),
             Pass::Undo => action.undo_change(),
         };
-        let attribute = self.analysis.attribute_of(record.lsn, action)?;
-        let is_index = attribute.kind == attribute_type::INDEX_ALLOCATION;
+        let doing = Doing {
+            lsn: record.lsn,
+            action,
+            change,
+            attribute: self.analysis.attribute_of(record.lsn, action)?,
+            pass,
+        };
         let done = match operation::changes(change.code) {
-            Changes::Record => self.in_record(record.lsn, action, &change, attribute, pass),
-            Changes::Block => self.in_block(record.lsn, action, &change, attribute, pass),
-            Changes::Value if is_index => {
-                self.in_block(record.lsn, action, &change, attribute, pass)
-            }
-            Changes::Value => self.in_value(record.lsn, action, &change, attribute, pass),
-            Changes::Bits => self.in_bits(record.lsn, action, &change, attribute, pass),
+            Changes::Record => self.in_record(&doing),
+            Changes::Block => self.in_block(&doing),
+            Changes::Value if doing.is_in_index() => self.in_block(&doing),
+            Changes::Value => self.in_value(&doing),
+            Changes::Bits => self.in_bits(&doing),
             Changes::Nothing | Changes::Unknown => {
-                return Err(refused(
-                    record.lsn,
-                    &change,
-                    attribute,
-                    "a known operation",
-                    "another",
-                ));
+                Err(doing.refused("a known operation", "another"))
             }
         }?;
         let count = match (done, pass) {
@@ -189,15 +185,9 @@ impl Replay<'_> {
     }
 
     /// An operation on a record of $MFT.
-    fn in_record(
-        &mut self,
-        lsn: u64,
-        action: &Action<'_>,
-        change: &Change<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
-    ) -> Result<Step> {
-        let bad = |expected: &str, found: &str| refused(lsn, change, attribute, expected, found);
+    fn in_record(&mut self, doing: &Doing<'_>) -> Result<Step> {
+        let bad = |expected: &str, found: &str| doing.refused(expected, found);
+        let (action, change, attribute) = (doing.action, &doing.change, doing.attribute);
         let is_mft = attribute.file.record == record_number::MFT
             && attribute.kind == attribute_type::DATA
             && attribute.name.is_empty();
@@ -211,7 +201,7 @@ impl Replay<'_> {
         let Some(number) = number else {
             return Err(bad("a record of $MFT as its target", "another place"));
         };
-        let structure = match self.structure(lsn, action, change, attribute, pass, size)? {
+        let structure = match self.structure(doing, size)? {
             Ok(structure) => structure,
             Err(step) => {
                 if step == Step::OnDisk {
@@ -221,15 +211,9 @@ impl Replay<'_> {
             }
         };
         let named = |mismatch: Mismatch| {
-            let change = (lsn, change);
-            refused_in(
-                change,
-                &format!("MFT record {number}"),
-                &mismatch.expected,
-                &mismatch.found,
-            )
+            let what = format!("MFT record {number}");
+            doing.refused_in(&what, &mismatch.expected, &mismatch.found)
         };
-        let old_lsn = structure.lsn;
         let mut new = if change.code == operation::INITIALIZE_RECORD {
             in_records::initialize(number, structure.memory.clone(), change).map_err(named)?
         } else {
@@ -238,9 +222,7 @@ impl Replay<'_> {
             in_records::apply(&mut record, change).map_err(named)?;
             record
         };
-        // After an undo the record is as old as it was: later redo passes must not take it for newer.
-        let new_lsn = if pass == Pass::Redo { lsn } else { old_lsn };
-        if !new.patch(8, &new_lsn.to_le_bytes()) {
+        if !new.patch(8, &doing.new_lsn(&structure).to_le_bytes()) {
             return Err(bad("a record header", "none"));
         }
         new.check_logged()
@@ -259,42 +241,30 @@ impl Replay<'_> {
     }
 
     /// An operation on a block of an index.
-    fn in_block(
-        &mut self,
-        lsn: u64,
-        action: &Action<'_>,
-        change: &Change<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
-    ) -> Result<Step> {
-        let bad = |expected: &str, found: &str| refused(lsn, change, attribute, expected, found);
+    fn in_block(&mut self, doing: &Doing<'_>) -> Result<Step> {
+        let bad = |expected: &str, found: &str| doing.refused(expected, found);
+        let (change, attribute) = (&doing.change, doing.attribute);
         let len = attribute.block_len;
-        let is_index = attribute.kind == attribute_type::INDEX_ALLOCATION;
-        if !is_index || !len.is_power_of_two() || !(512..=0x1_0000).contains(&len) {
+        if !doing.is_in_index() || !len.is_power_of_two() || !(512..=0x1_0000).contains(&len) {
             let found = format!("attribute {:#x}, blocks of {len:#x} bytes", attribute.kind);
             return Err(bad("a block of an index as its target", &found));
         }
         let index = (attribute.file, attribute.name.clone());
-        let structure =
-            match self.structure(lsn, action, change, attribute, pass, u64::from(len))? {
-                Ok(structure) => structure,
-                Err(step) => {
-                    if step == Step::OnDisk {
-                        self.done.indexes.insert(index);
-                    }
-                    return Ok(step);
+        let structure = match self.structure(doing, u64::from(len))? {
+            Ok(structure) => structure,
+            Err(step) => {
+                if step == Step::OnDisk {
+                    self.done.indexes.insert(index);
                 }
-            };
+                return Ok(step);
+            }
+        };
         let named = |mismatch: Mismatch| bad(&mismatch.expected, &mismatch.found);
         let mut new = structure.memory.clone();
         in_blocks::apply(&mut new, change).map_err(named)?;
         in_blocks::check(&new).map_err(named)?;
-        let new_lsn = if pass == Pass::Redo {
-            lsn
-        } else {
-            structure.lsn
-        };
-        if !new.starts_with(b"INDX") || !bytes::put(&mut new, 8, &new_lsn.to_le_bytes()) {
+        let new_lsn = doing.new_lsn(&structure).to_le_bytes();
+        if !new.starts_with(b"INDX") || !bytes::put(&mut new, 8, &new_lsn) {
             return Err(bad("the header of an index block", "another"));
         }
         self.done.indexes.insert(index);
@@ -315,30 +285,47 @@ enum Step {
     Void,
 }
 
-/// The refusal of a record of the log, with what it was about.
-fn refused(
+/// A record of the log in one direction.
+struct Doing<'a> {
     lsn: u64,
-    change: &Change<'_>,
-    attribute: &OpenAttribute,
-    expected: &str,
-    found: &str,
-) -> Error {
-    let name = match attribute.name.as_str() {
-        "" => String::new(),
-        name => format!(" {name}"),
-    };
-    let what = format!(
-        "attribute {:#x}{name} of MFT record {}",
-        attribute.kind, attribute.file.record
-    );
-    refused_in((lsn, change), &what, expected, found)
+    action: &'a Action<'a>,
+    /// What is done.
+    change: Change<'a>,
+    /// To which attribute.
+    attribute: &'a OpenAttribute,
+    pass: Pass,
 }
 
-fn refused_in((lsn, change): (u64, &Change<'_>), what: &str, expected: &str, found: &str) -> Error {
-    let what = format!(
-        "record {lsn:#x} of $LogFile, {} in {what}",
-        operation::describe(change.code)
-    );
-    let place = u64::try_from(change.place()).unwrap_or(0);
-    Error::damaged(what, place, expected, found)
+impl Doing<'_> {
+    /// The attribute is the blocks of an index.
+    fn is_in_index(&self) -> bool {
+        self.attribute.kind == attribute_type::INDEX_ALLOCATION
+    }
+
+    /// The LSN of the structure afterwards. After an undo it is as old as it was: later redo passes must not take it for newer.
+    fn new_lsn(&self, structure: &Structure) -> u64 {
+        match self.pass {
+            Pass::Redo => self.lsn,
+            Pass::Undo => structure.lsn,
+        }
+    }
+
+    /// The refusal of the record, with what it was about.
+    fn refused(&self, expected: &str, found: &str) -> Error {
+        let name = match self.attribute.name.as_str() {
+            "" => String::new(),
+            name => format!(" {name}"),
+        };
+        let (kind, file) = (self.attribute.kind, self.attribute.file.record);
+        let what = format!("attribute {kind:#x}{name} of MFT record {file}");
+        self.refused_in(&what, expected, found)
+    }
+
+    /// The same, where that is known better.
+    fn refused_in(&self, what: &str, expected: &str, found: &str) -> Error {
+        let operation = operation::describe(self.change.code);
+        let what = format!("record {:#x} of $LogFile, {operation} in {what}", self.lsn);
+        let place = u64::try_from(self.change.place()).unwrap_or(0);
+        Error::damaged(what, place, expected, found)
+    }
 }

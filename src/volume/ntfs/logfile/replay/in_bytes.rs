@@ -9,37 +9,24 @@
 //! They have no LSN: each is done where its page may lack it, and the last one wins. Source: the Linux driver ntfs3 (fslog.c).
 
 use super::places::Part;
-use super::{Pass, Replay, Step, refused};
+use super::{Doing, Replay, Step};
 use crate::bytes;
 use crate::error::Result;
 use crate::volume::ntfs::bitmap;
 use crate::volume::ntfs::format::{attribute_type, record_number};
 use crate::volume::ntfs::logfile::operation;
-use crate::volume::ntfs::logfile::record::{Action, Change};
-use crate::volume::ntfs::logfile::tables::OpenAttribute;
+use crate::volume::ntfs::logfile::record::Action;
 
 impl Replay<'_> {
     /// 08 on what is no index: bytes of a non-resident attribute.
-    pub(super) fn in_value(
-        &mut self,
-        lsn: u64,
-        action: &Action<'_>,
-        change: &Change<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
-    ) -> Result<Step> {
+    pub(super) fn in_value(&mut self, doing: &Doing<'_>) -> Result<Step> {
+        let (action, change, attribute) = (doing.action, &doing.change, doing.attribute);
         let unnamed = attribute.kind == attribute_type::DATA && attribute.name.is_empty();
         let file = attribute.file.record;
         if unnamed && (file == record_number::MFT || file >= record_number::FIRST_USER) {
             // Users' data are not logged, nor bytes of $MFT without a record: the table must be wrong.
             let expected = "an attribute whose bytes Windows logs";
-            return Err(refused(
-                lsn,
-                change,
-                attribute,
-                expected,
-                "the content of a file",
-            ));
+            return Err(doing.refused(expected, "the content of a file"));
         }
         let from = action
             .cluster_offset
@@ -52,9 +39,9 @@ impl Replay<'_> {
         )
         .map_err(|found| {
             let expected = "bytes inside the clusters of the record";
-            refused(lsn, change, attribute, expected, &found)
+            doing.refused(expected, &found)
         })?;
-        let parts = self.parts(lsn, action, attribute, pass, (from, payload.len()))?;
+        let parts = self.parts(doing, (from, payload.len()))?;
         let mut rest: &[u8] = &payload;
         let mut touched = false;
         for (part, len) in parts {
@@ -72,23 +59,13 @@ impl Replay<'_> {
                 Part::Freed | Part::Unknown => break,
             }
         }
-        if !touched {
-            return Ok(Step::Void);
-        }
-        self.done.others.insert(file);
-        Ok(Step::Done)
+        Ok(if touched { Step::Done } else { Step::Void })
     }
 
     /// 15, 16: bits of a bitmap, counted from a byte of the target cluster.
-    pub(super) fn in_bits(
-        &mut self,
-        lsn: u64,
-        action: &Action<'_>,
-        change: &Change<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
-    ) -> Result<Step> {
-        let bad = |expected: &str, found: &str| refused(lsn, change, attribute, expected, found);
+    pub(super) fn in_bits(&mut self, doing: &Doing<'_>) -> Result<Step> {
+        let bad = |expected: &str, found: &str| doing.refused(expected, found);
+        let (action, change, attribute) = (doing.action, &doing.change, doing.attribute);
         let volume = attribute.file.record == record_number::BITMAP
             && attribute.kind == attribute_type::DATA;
         if !volume && attribute.kind != attribute_type::BITMAP {
@@ -115,7 +92,7 @@ impl Replay<'_> {
         self.check_room(action, from, len)
             .map_err(|found| bad("bits inside the clusters of the record", &found))?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let parts = self.parts(lsn, action, attribute, pass, (from, len))?;
+        let parts = self.parts(doing, (from, len))?;
         let mut at = byte.saturating_mul(8);
         let mut touched = false;
         for (part, len) in parts {
@@ -138,11 +115,7 @@ impl Replay<'_> {
             }
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX).saturating_mul(8));
         }
-        if !touched {
-            return Ok(Step::Void);
-        }
-        self.done.others.insert(attribute.file.record);
-        Ok(Step::Done)
+        Ok(if touched { Step::Done } else { Step::Void })
     }
 
     /// `len` bytes, `from` bytes behind the start of the target, are in the clusters that the record names; else what they are.

@@ -10,13 +10,11 @@
 //!
 //! Source: the Linux driver ntfs3 (fslog.c).
 
-use super::{LOOKUPS_MAX, Pass, Replay, SECTORS_MAX, Step, fills, key, refused};
+use super::{Doing, LOOKUPS_MAX, Pass, Replay, SECTORS_MAX, Step, fills, key};
 use crate::bytes;
 use crate::error::{Error, Result};
-use crate::volume::ntfs::format::attribute_type;
 use crate::volume::ntfs::logfile::operation::{self, Changes};
-use crate::volume::ntfs::logfile::record::{Action, Change};
-use crate::volume::ntfs::logfile::tables::{FREED, OpenAttribute, damaged};
+use crate::volume::ntfs::logfile::tables::{FREED, damaged};
 use crate::volume::ntfs::multi_sector;
 
 /// A piece of what a record changes.
@@ -61,18 +59,11 @@ impl Structure {
 
 impl Replay<'_> {
     /// The structure of `len` bytes that a record changes, or why it is not to be changed.
-    pub(super) fn structure(
-        &self,
-        lsn: u64,
-        action: &Action<'_>,
-        change: &Change<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
-        len: u64,
-    ) -> Result<Result<Structure, Step>> {
+    pub(super) fn structure(&self, doing: &Doing<'_>, len: u64) -> Result<Result<Structure, Step>> {
+        let Doing { lsn, pass, .. } = *doing;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let mut places = Vec::new();
-        for (part, len) in self.parts(lsn, action, attribute, pass, (action.cluster_offset, len))? {
+        for (part, len) in self.parts(doing, (doing.action.cluster_offset, len))? {
             match part {
                 Part::At(place) => places.push((place, len)),
                 // Whether a structure is on the disk is told by its LSN.
@@ -80,7 +71,7 @@ impl Replay<'_> {
                 Part::Freed => return Ok(Err(Step::Void)),
                 Part::Unknown => {
                     let expected = "clusters that are known";
-                    return Err(refused(lsn, change, attribute, expected, "one that is not"));
+                    return Err(doing.refused(expected, "one that is not"));
                 }
             }
         }
@@ -91,13 +82,13 @@ impl Replay<'_> {
             let part = disk.get_mut(start..).unwrap_or_default();
             self.disk.device.read_at(*place, part)?;
         }
-        let (magic, what) = match attribute.kind {
-            attribute_type::INDEX_ALLOCATION => (b"INDX", "an index block"),
-            _ => (b"FILE", "a record"),
+        let (magic, what) = match doing.is_in_index() {
+            true => (b"INDX", "an index block"),
+            false => (b"FILE", "a record"),
         };
         let mut memory = disk.clone();
         if let Err(fault) = multi_sector::restore(&mut memory, magic, what, 0) {
-            if pass == Pass::Redo && fills(change) {
+            if pass == Pass::Redo && fills(&doing.change) {
                 let memory = vec![0; disk.len()];
                 return Ok(Ok(Structure {
                     places,
@@ -106,25 +97,19 @@ impl Replay<'_> {
                     lsn: 0,
                 }));
             }
-            let later = self.filled.get(&key(action)).copied().unwrap_or(0);
+            let later = self.filled.get(&key(doing.action)).copied().unwrap_or(0);
             if pass == Pass::Redo && later > lsn {
                 return Ok(Err(Step::Void));
             }
             let expected = format!("{what} that is whole");
-            return Err(refused(
-                lsn,
-                change,
-                attribute,
-                &expected,
-                &fault.to_string(),
-            ));
+            return Err(doing.refused(&expected, &fault.to_string()));
         }
         let own = bytes::u64_le(&memory, 8).unwrap_or(0);
         let end = self.analysis.chain.end;
         if own > end {
             let expected = format!("no LSN above the end of the log, {end:#x}");
             let found = format!("{own:#x}: the volume was used with another log");
-            return Err(refused(lsn, change, attribute, &expected, &found));
+            return Err(doing.refused(&expected, &found));
         }
         match pass {
             Pass::Redo if own >= lsn => Ok(Err(Step::OnDisk)),
@@ -140,10 +125,7 @@ impl Replay<'_> {
     /// Where the bytes are that a record is about: `from` bytes behind the start of its target, and how many.
     pub(super) fn parts(
         &self,
-        lsn: u64,
-        action: &Action<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
+        doing: &Doing<'_>,
         (from, len): (u64, usize),
     ) -> Result<Vec<(Part, usize)>> {
         let cluster_size = u64::from(self.analysis.geometry.cluster_size);
@@ -156,9 +138,9 @@ impl Replay<'_> {
                 at.checked_rem(cluster_size).unwrap_or(0),
             );
             let len = left.min(cluster_size.saturating_sub(inside));
-            let part = match self.cluster(lsn, action, attribute, pass, slot) {
+            let part = match self.cluster(doing, slot) {
                 Cluster::At(lcn) => {
-                    self.check_cluster(lsn, lcn)?;
+                    self.check_cluster(doing.lsn, lcn)?;
                     Part::At(lcn.saturating_mul(cluster_size).saturating_add(inside))
                 }
                 Cluster::OnDisk => Part::OnDisk,
@@ -173,24 +155,21 @@ impl Replay<'_> {
     }
 
     /// Where a cluster of the target is: the first has slot 0.
-    fn cluster(
-        &self,
-        lsn: u64,
-        action: &Action<'_>,
-        attribute: &OpenAttribute,
-        pass: Pass,
-        slot: u64,
-    ) -> Cluster {
+    fn cluster(&self, doing: &Doing<'_>, slot: u64) -> Cluster {
+        let Doing {
+            lsn,
+            action,
+            attribute,
+            pass,
+            ..
+        } = *doing;
         let vcn = action.vcn.saturating_add(slot);
         let own = usize::try_from(slot)
             .ok()
             .and_then(|slot| action.lcns.get(slot).copied());
         let dirty = self.analysis.dirty_cluster(action.target, vcn);
-        let structured = operation::changes(match pass {
-            Pass::Redo => action.redo,
-            Pass::Undo => action.undo,
-        }) == Changes::Record
-            || attribute.kind == attribute_type::INDEX_ALLOCATION;
+        let structured =
+            operation::changes(doing.change.code) == Changes::Record || doing.is_in_index();
         match (dirty, own) {
             (Some((_, FREED)), _) => Cluster::Freed,
             // Bytes have no LSN: what is on the disk must not be laid over by what is older.
