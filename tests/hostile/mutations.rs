@@ -252,11 +252,13 @@ fn fixtures_damaged_at_random() {
         }
     });
     let mut failures = Vec::new();
+    let mut tried = 0_u64;
     println!(
         "disk                          structures  mutations  read  refused  slowest ms  peak MiB  failures"
     );
     for ((name, pristine), total) in disks.iter().zip(totals) {
         let Total { mutations, answer } = total.into_inner().unwrap();
+        tried += mutations;
         let [healthy, findings, error, refused, interrupted] = answer.codes;
         println!(
             "{name:<30}{:>10}{mutations:>11}{:>6}{:>9}{:>12}{:>10}{:>10}",
@@ -295,4 +297,5 @@ fn fixtures_damaged_at_random() {
         }
     }
     assert!(failures.is_empty(), "seed {seed}:\n{}", failures.join("\n"));
+    support::proof("mutations", "disks", tried);
 }
