@@ -324,6 +324,33 @@ fn a_loop_device_is_written_and_keeps_others_out() {
     let (what, hint) = refused(open(&path, Access::Write));
     assert!(what.contains(&format!("attached as {}", disk.0)), "{what}");
     assert!(hint.contains(&format!("losetup -d {}", disk.0)), "{hint}");
+
+    // It is locked with its device, and another device over it with it.
+    let Some(second) = Loop::attach(&path, &[]) else {
+        return;
+    };
+    let device = open(disk.path(), Access::Write).unwrap();
+    for access in [Access::Read, Access::Write] {
+        let (what, _) = refused(open(second.path(), access));
+        assert!(
+            what.contains(path.to_str().unwrap()),
+            "names the image: {what}"
+        );
+        refused(open(&path, access));
+    }
+    drop(device);
+    drop(open(second.path(), Access::Write).unwrap());
+    drop(second);
+    drop(disk);
+    let image = open(&path, Access::Write).unwrap();
+    let Some(late) = Loop::attach(&path, &[]) else {
+        return;
+    };
+    for access in [Access::Read, Access::Write] {
+        refused(open(late.path(), access));
+    }
+    drop(image);
+    open(late.path(), Access::Write).unwrap();
 }
 
 #[test]

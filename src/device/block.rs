@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use super::host::{Access, HostDevice, host_error, not_a_disk};
 use super::{lock, usage};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 
 /// How often to try again, 50 ms apart: udev and its probes look at a device for a moment after each close.
 const PATIENCE: u32 = 20;
@@ -54,13 +54,29 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
         return Err(not_a_disk(path, &opened));
     }
     let file = lock::take(file, path, access, PATIENCE)?;
+    let beneath = lock_image(path, metadata.rdev(), access)?;
     let len = (&*file)
         .seek(SeekFrom::End(0))
         .map_err(|error| Error::io(format!("asking {} for its length", path.display()))(error))?;
     let sector_size = sector_size(&file).map_err(|error| {
         Error::io(format!("asking {} for its sector size", path.display()))(error)
     })?;
-    Ok(HostDevice::new(path, file, len, sector_size, access, false))
+    Ok(HostDevice::new(path, file, len, sector_size, access, false).standing_on(beneath))
+}
+
+/// Locks the image that a loop device stands on, as if it had been opened by its own name: another run may be at
+/// work on that, or on another loop device over it. `None` for other devices, and where the image cannot be reached.
+fn lock_image(path: &Path, device: u64, access: Access) -> Result<Option<lock::Locked>> {
+    let Some(image) = usage::backing_file(device) else {
+        return Ok(None);
+    };
+    let write = access == Access::Write;
+    let Ok(file) = OpenOptions::new().read(true).write(write).open(&image) else {
+        return Ok(None);
+    };
+    let locked = lock::take(file, &image, access, 0)
+        .context(|| format!("the image that {} stands on", path.display()))?;
+    Ok(Some(locked))
 }
 
 fn open_patiently(options: &OpenOptions, path: &Path) -> std::io::Result<File> {

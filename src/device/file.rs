@@ -9,8 +9,8 @@ use super::host::{Access, HostDevice, host_error, not_a_disk};
 use super::{lock, usage};
 use crate::error::{Error, Result};
 
-/// Opens the image file at `path`. For reading with a shared lock and a memory map; for writing with an
-/// exclusive lock, and only when it is not attached or mounted anywhere.
+/// Opens the image file at `path`. For reading with a shared lock; for writing with an exclusive lock, and only when it
+/// is not attached or mounted anywhere.
 pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
     let file = OpenOptions::new()
         .read(true)
@@ -43,11 +43,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
         .metadata()
         .map_err(|error| host_error(path, access, error))?
         .len();
-    let device = HostDevice::new(path, file, len, 512, access, true);
-    Ok(match access {
-        Access::Read => device.map_for_reading(),
-        Access::Write => device,
-    })
+    Ok(HostDevice::new(path, file, len, 512, access, true))
 }
 
 /// The refusal when nobody may write the file at `path`: whoever took the right away meant it.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!            reading                          writing
-//! image      shared lock, memory map          exclusive lock, not in use, pread and pwrite
+//! image      shared lock, pread               exclusive lock, not in use, pread and pwrite
 //! block      shared lock, pread               not in use, O_EXCL, exclusive lock, pread and pwrite
 //! ```
 //!
@@ -24,8 +24,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[cfg(unix)]
 use super::lock::Locked;
-#[cfg(unix)]
-use super::mmap::Map;
 #[cfg(windows)]
 use super::windows::positioned::FileExt;
 use super::{Device, SharedDevice, bounds, fixed_length};
@@ -137,14 +135,15 @@ pub(super) struct HostDevice {
     access: Access,
     /// A file's length can change, by us and under us; a block device's cannot.
     resizable: bool,
-    #[cfg(unix)]
-    map: Option<Map>,
     flush_failed: AtomicBool,
+    /// What it stands on, locked as well.
+    #[cfg(unix)]
+    _beneath: Option<Locked>,
 }
 
 impl HostDevice {
     /// A device over an open `file` of `len` bytes. `resizable` for image files: their length is looked
-    /// at again before each write, and before each use of a memory map.
+    /// at again before each write.
     pub(super) fn new(
         path: &Path,
         file: Locked,
@@ -160,16 +159,16 @@ impl HostDevice {
             sector_size,
             access,
             resizable,
-            #[cfg(unix)]
-            map: None,
             flush_failed: AtomicBool::new(false),
+            #[cfg(unix)]
+            _beneath: None,
         }
     }
 
-    /// Reads through a memory map from now on, where the host gives one.
+    /// The same, and this stays locked as long as it is open.
     #[cfg(unix)]
-    pub(super) fn map_for_reading(mut self) -> HostDevice {
-        self.map = Map::new(&self.file, self.len());
+    pub(super) fn standing_on(mut self, beneath: Option<Locked>) -> HostDevice {
+        self._beneath = beneath;
         self
     }
 
@@ -191,7 +190,7 @@ impl HostDevice {
     }
 
     /// An error when the file has been cut so that it ends before `end`. A write there would silently
-    /// make it longer again, with zeros for what is lost; a read through the map would end the process.
+    /// make it longer again, with zeros for what is lost.
     fn check_length(&self, end: u64) -> io::Result<()> {
         if self.resizable && self.file.metadata()?.len() < end {
             return Err(io::Error::new(
@@ -240,16 +239,6 @@ impl Device for HostDevice {
         let range = bounds::check(self.path.display(), self.len(), offset, buffer.len())?;
         let len = buffer.len();
         let failed = |error| Error::io(self.doing("reading", len, offset))(error);
-        #[cfg(unix)]
-        if let Some(map) = &self.map {
-            let read = self
-                .check_length(range.end)
-                .and_then(|()| match map.read(offset, buffer) {
-                    true => Ok(()),
-                    false => self.file.read_exact_at(buffer, offset),
-                });
-            return read.map_err(failed);
-        }
         // A read that ends early tells by itself; only then is it asked why.
         self.file
             .read_exact_at(buffer, offset)

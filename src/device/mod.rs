@@ -14,8 +14,6 @@ pub mod host;
 #[cfg(unix)]
 mod lock;
 pub mod memory;
-#[cfg(unix)]
-mod mmap;
 pub mod overlay;
 pub mod slice;
 #[cfg(unix)]

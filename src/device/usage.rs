@@ -77,6 +77,25 @@ pub(super) fn check_unused(path: &Path, target: Target) -> Result<()> {
     ))
 }
 
+/// The image file that a loop device, or a partition on one, stands on, by the name that it was attached under.
+pub(super) fn backing_file(device: u64) -> Option<PathBuf> {
+    let folder = std::fs::canonicalize(sys_folder(device)).ok()?;
+    let disk = match folder.join("partition").exists() {
+        true => folder.parent()?,
+        false => &folder,
+    };
+    read_backing(disk)
+}
+
+/// The same, from the kernel's folder of the whole disk.
+fn read_backing(folder: &Path) -> Option<PathBuf> {
+    let mut backing = std::fs::read(folder.join("loop/backing_file")).ok()?;
+    if backing.last() == Some(&b'\n') {
+        backing.pop();
+    }
+    Some(PathBuf::from(std::ffi::OsString::from_vec(backing)))
+}
+
 fn find_uses(target: Target) -> Result<Vec<Use>> {
     let mounts = std::fs::read("/proc/self/mountinfo").map_err(|error| {
         Error::refused(
@@ -212,11 +231,7 @@ fn loops_on(target: Target) -> Vec<(String, Target)> {
     let mut loops: Vec<(String, Target)> = entries
         .filter_map(|entry| {
             let folder = entry.path();
-            let mut backing = std::fs::read(folder.join("loop/backing_file")).ok()?;
-            if backing.last() == Some(&b'\n') {
-                backing.pop();
-            }
-            if !target.is_at(Path::new(&std::ffi::OsString::from_vec(backing))) {
+            if !target.is_at(&read_backing(&folder)?) {
                 return None;
             }
             let device = parse_device(std::fs::read_to_string(folder.join("dev")).ok()?.trim())?;
