@@ -209,6 +209,12 @@ impl Target {
         })
     }
 
+    /// The same target under the name that it is to have.
+    pub fn known_as(mut self, path: &Path) -> Target {
+        path.clone_into(&mut self.path);
+        self
+    }
+
     /// The same target opened anew from the bottom, through the changes made so far.
     pub fn reopen(&self) -> Result<Target> {
         let again = match (&self.disk, &self.folder) {
@@ -480,6 +486,19 @@ fn missing(path: &Path, error: std::io::Error) -> Error {
     Error::io("looking for it")(error).with_hint(path.display().to_string(), hint)
 }
 
+/// Without links, also where only the folder is there yet.
+fn canonical(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    path.canonicalize()
+        .unwrap_or_else(|_| match (folder.canonicalize(), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        })
+}
+
 /// The path as the journal stores it: absolute, links resolved, so that the same target is recognised from
 /// any working folder. A drive or disk of Windows by its one full name: as a file it has none.
 fn absolute(path: &Path) -> String {
@@ -488,11 +507,7 @@ fn absolute(path: &Path) -> String {
     {
         return named.device().to_owned();
     }
-    let text = path
-        .canonicalize()
-        .unwrap_or_else(|_| path.to_owned())
-        .display()
-        .to_string();
+    let text = canonical(path).display().to_string();
     // Windows answers with the form that has no limit of length, which a person would not recognise.
     match text.strip_prefix(r"\\?\") {
         Some(plain) if cfg!(windows) && plain.get(1..2) == Some(":") => plain.to_owned(),

@@ -130,6 +130,7 @@ impl Bench {
             target: self.identity(),
             edits: vec![],
             undoes: None,
+            new_disk: false,
         }
     }
 

@@ -205,28 +205,39 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
     }
     let language = Lang::choose(common.lang);
     let mut output = Output::new(common.format, common.output.as_deref(), language);
-    let code = match command {
-        Command::Diagnose(arguments) => diagnose::run(&common, &arguments, &mut output)?,
-        Command::Repair(arguments) => repair::run(&common, &arguments, &mut output)?,
-        Command::Log(arguments) => log::run(&arguments, &mut output)?,
-        Command::Undo(arguments) => undo::run(&common, &arguments, &mut output)?,
-        Command::Reg(arguments) => reg::run(&common, arguments, &mut output)?,
-        Command::Bcd(arguments) => bcd::run(&common, arguments, &mut output)?,
-        Command::Acl(arguments) => acl::run(&common, arguments, &mut output)?,
-        Command::Ls(arguments) => files::list(&common, &arguments, &mut output)?,
-        Command::Get(arguments) => files::get(&common, &arguments, &mut output)?,
-        Command::Inspect(arguments) => inspect::run(&common, &arguments, &mut output)?,
-        Command::Checks(arguments) => checks::run(&arguments, &mut output)?,
-        Command::Completions(arguments) => {
-            completions::run(&arguments, Arguments::command(), &mut output)?
+    let ended = dispatch(&common, command, &mut output);
+    let written = output.take_written();
+    let ended = ended.and_then(|code| {
+        // A file appears whole or not at all.
+        if code != INTERRUPTED {
+            output.finish()?;
         }
-        Command::Man(arguments) => man::run(&arguments, Arguments::command(), &mut output)?,
-    };
-    // A file appears whole or not at all.
-    if code != INTERRUPTED {
-        output.finish()?;
+        Ok(code)
+    });
+    ended.map_err(|error| match written {
+        Some(written) => written.told_with(error),
+        None => error,
+    })
+}
+
+fn dispatch(common: &Common, command: Command, output: &mut Output) -> anyhow::Result<u8> {
+    match command {
+        Command::Diagnose(arguments) => diagnose::run(common, &arguments, output),
+        Command::Repair(arguments) => repair::run(common, &arguments, output),
+        Command::Log(arguments) => log::run(&arguments, output),
+        Command::Undo(arguments) => undo::run(common, &arguments, output),
+        Command::Reg(arguments) => reg::run(common, arguments, output),
+        Command::Bcd(arguments) => bcd::run(common, arguments, output),
+        Command::Acl(arguments) => acl::run(common, arguments, output),
+        Command::Ls(arguments) => files::list(common, &arguments, output),
+        Command::Get(arguments) => files::get(common, &arguments, output),
+        Command::Inspect(arguments) => inspect::run(common, &arguments, output),
+        Command::Checks(arguments) => checks::run(&arguments, output),
+        Command::Completions(arguments) => {
+            completions::run(&arguments, Arguments::command(), output)
+        }
+        Command::Man(arguments) => man::run(&arguments, Arguments::command(), output),
     }
-    Ok(code)
 }
 
 /// Prints an error with its hint, once; the exit code it stands for.

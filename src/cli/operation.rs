@@ -34,8 +34,8 @@ pub(super) struct Session {
     /// has nothing to write leaves no folder behind.
     locked: Option<LockedDir>,
     writing: Writing,
-    /// The new disk that holds the change, in place of the one that was named; gone again unless something is
-    /// committed to it.
+    /// The new disk that holds the change, in place of the one that was named; it gets its name when that is
+    /// committed to it, and is gone again otherwise.
     made: Option<NewFile>,
     /// What the user should know of how the target was opened.
     opening: Vec<String>,
@@ -62,6 +62,17 @@ impl Session {
         if let (Some(file), false) = (&writing.output, writing.dry_run) {
             return Session::open_new(common, writing, path, file, now);
         }
+        Session::open_at(common, writing, path, path, now)
+    }
+
+    /// Opens what lies at `place` and is to be known as `path`, which is the same but for a new disk.
+    fn open_at(
+        common: &Common,
+        writing: &Writing,
+        path: &Path,
+        place: &Path,
+        now: Now,
+    ) -> Result<Session> {
         if writing.dry_run {
             let target = common.with_store(look(
                 path,
@@ -85,14 +96,16 @@ impl Session {
                 opening: Vec::new(),
             });
         }
-        let open =
-            || Ok(common.with_store(Target::open_with(path, Access::Write, common.replays())?));
+        let open = || {
+            let target = Target::open_with(place, Access::Write, common.replays())?;
+            Ok(common.with_store(target.known_as(path)))
+        };
         let mut target = open().or_else(|error| {
             settle_unread(path, writing, error)?;
             open()
         })?;
         if let Some(disk) = &target.disk {
-            container::check_no_children(path, &disk.host)?;
+            container::check_no_children(place, &disk.host)?;
         }
         let dir = journal_dir(writing.journal_dir.as_deref(), &target);
         target.check_journal_folder(dir.path())?;
@@ -139,7 +152,7 @@ impl Session {
             full_copy: false,
             ..writing.clone()
         };
-        let mut session = Session::open(common, &writing, file)?;
+        let mut session = Session::open_at(common, &writing, file, made.place(), now)?;
         session.made = Some(made);
         session
             .opening
@@ -232,8 +245,15 @@ impl Session {
         let locked = &*self.locked.insert(locked);
         let committed = commit::commit(locked, header, &changes, sink.as_mut(), &mut |_| {})?;
         if let Some(made) = self.made.take() {
-            made.keep();
+            made.keep()?;
         }
+        output.set_written(
+            format!("operation {} is written and verified", committed.id),
+            format!(
+                "the target is as it should be; `{}` takes that back",
+                self.undo_command(&committed.id)
+            ),
+        );
         operation.id = Some(committed.id);
         operation.ranges = committed.ranges;
         operation.bytes = committed.bytes;
@@ -319,6 +339,7 @@ impl Session {
             target: self.target.identity(),
             edits,
             undoes: None,
+            new_disk: self.made.is_some(),
         })
     }
 

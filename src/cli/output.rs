@@ -56,6 +56,25 @@ pub(super) struct Output {
     sink: Sink,
     /// The reader has closed the pipe.
     closed: bool,
+    written: Option<Written>,
+}
+
+/// What has been done to the target for good: whatever fails after that must not hide it.
+#[derive(Debug)]
+pub(super) struct Written {
+    what: String,
+    next: String,
+}
+
+impl Written {
+    /// A later failure, told together with what was done before it.
+    pub(super) fn told_with(self, error: anyhow::Error) -> anyhow::Error {
+        let what = format!("{}, but what follows that failed", self.what);
+        match error.downcast::<Error>() {
+            Ok(error) => error.with_hint(what, self.next).into(),
+            Err(other) => other.context(what),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +105,18 @@ impl Output {
             page,
             sink,
             closed: false,
+            written: None,
         }
+    }
+
+    /// Takes note of what has been done to the target, and of what may follow.
+    pub(super) fn set_written(&mut self, what: String, next: String) {
+        self.written = Some(Written { what, next });
+    }
+
+    /// What has been done to the target.
+    pub(super) fn take_written(&mut self) -> Option<Written> {
+        self.written.take()
     }
 
     /// True when text for a person is wanted.

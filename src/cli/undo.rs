@@ -83,6 +83,10 @@ pub(super) fn run(
     let header = session.header(&format!("undo {id}"), None)?;
     let mut sink = session.target.sink();
     let committed = commit::undo(locked, &id, header, sink.as_mut(), &mut |_| {})?;
+    output.set_written(
+        format!("operation {id} is undone, bit for bit, and read back"),
+        "the target is as it was before that operation".to_owned(),
+    );
     if output.is_text() {
         output.text(&text::shorten(&format!(
             "{path}: operation {id} is undone, bit for bit, and read back; this undo is operation {}",

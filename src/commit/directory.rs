@@ -233,6 +233,11 @@ impl JournalDir {
             let journal = self.journal_path(&id);
             let head = self.head(&id);
             let status = match markers {
+                // A new disk that never got its name is as if it had never been.
+                Markers {
+                    done: false,
+                    taken_back: false,
+                } if head.as_ref().is_ok_and(|head| head.header.new_disk) => Ok(Status::TakenBack),
                 Markers {
                     done: false,
                     taken_back: false,

@@ -72,6 +72,10 @@ pub struct OperationHeader {
     pub edits: Vec<serde_json::Value>,
     /// The operation that this one takes back. Set by [`undo`].
     pub undoes: Option<String>,
+    /// The target is made by this operation, and gets its name when everything else is done: an operation that was cut
+    /// off has left nothing under that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_disk: bool,
 }
 
 /// What a target is known by.

@@ -14,6 +14,8 @@
 //! Back is the default direction, because the person has not yet been told that the operation was done.
 //! Cut off itself, recovery leaves one of the first three cases, and the next start begins again.
 
+use std::path::Path;
+
 use super::apply::OpenChanges;
 use super::directory::{Entry, JournalDir, LockedDir, Marker, Status};
 use super::target::Target;
@@ -74,7 +76,9 @@ fn settle(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
     let id = &entry.header.id;
-    let (_, changes) = dir.load(id)?;
+    let (_, changes) = dir
+        .load(id)
+        .map_err(|error| unreadable(error, &entry.journal))?;
     let open = OpenChanges::open(&changes, target)?;
     // The run may have been cut off before its flush, or its flush may have failed: then the host's
     // cache holds bytes that never reached the disk and never will. So judge what the disk gives.
@@ -108,13 +112,7 @@ fn settle(
 pub(super) fn unfinished(dir: &JournalDir, identity: &TargetIdentity) -> Result<Vec<Entry>> {
     let listing = dir.list()?;
     if let Some(damaged) = listing.damaged.into_iter().find(|damaged| !damaged.ended) {
-        let hint = format!(
-            "it may be this target that is half-written: restore {} from a backup, or, if its operation \
-             was on another target or is known to be harmless, move it out of its folder",
-            damaged.journal.display()
-        );
-        let context = "the journal of an operation that was interrupted cannot be read";
-        return Err(damaged.error.with_hint(context, hint));
+        return Err(unreadable(damaged.error, &damaged.journal));
     }
     let mut unfinished = Vec::new();
     for entry in listing.operations {
@@ -123,6 +121,18 @@ pub(super) fn unfinished(dir: &JournalDir, identity: &TargetIdentity) -> Result<
         }
     }
     Ok(unfinished)
+}
+
+/// Without its journal nobody can tell what an interrupted operation has left.
+fn unreadable(error: Error, journal: &Path) -> Error {
+    error.with_hint(
+        "the journal of an operation that was interrupted cannot be read",
+        format!(
+            "it may be this target that is half-written: restore {} from a backup, or, if its operation \
+             was on another target or is known to be harmless, move it out of its folder",
+            journal.display()
+        ),
+    )
 }
 
 /// Whether an interrupted operation was on the target at hand. Wrongly yes is caught by the comparison
@@ -154,7 +164,5 @@ fn is_same(entry: &Entry, identity: &TargetIdentity) -> Result<bool> {
     }
     // Moved, not copied: of two copies only the one at the old path is known to be half-written.
     let known_by_id = earlier.has_id_of(identity);
-    Ok(known_by_id
-        && earlier.fits_length(identity.len)
-        && !std::path::Path::new(&earlier.path).exists())
+    Ok(known_by_id && earlier.fits_length(identity.len) && !Path::new(&earlier.path).exists())
 }

@@ -766,6 +766,7 @@ pub fn header(id: &str) -> OperationHeader {
         target: identity(),
         edits: vec![serde_json::json!({"kind": "registry"})],
         undoes: None,
+        new_disk: false,
     }
 }
 

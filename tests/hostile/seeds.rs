@@ -522,6 +522,7 @@ fn operations(seeds: &mut Seeds) {
         },
         edits: Vec::new(),
         undoes: None,
+        new_disk: false,
     };
     let change = |offset: u64| Change {
         offset,

@@ -37,6 +37,7 @@ fn header(path: &Path, len: u64, kind: TargetKind) -> OperationHeader {
         },
         edits: Vec::new(),
         undoes: None,
+        new_disk: false,
     }
 }
 

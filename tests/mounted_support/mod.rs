@@ -58,6 +58,7 @@ pub fn header(root: &Path, dir: &LockedDir) -> OperationHeader {
         },
         edits: vec![],
         undoes: None,
+        new_disk: false,
     }
 }
 

@@ -25,6 +25,7 @@ fn header() -> OperationHeader {
         },
         edits: vec![serde_json::json!({"kind": "registry", "before": null, "after": 1})],
         undoes: None,
+        new_disk: false,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 // winnt.h and winbase.h.
 const FILE_SHARE_READ: u32 = 1;
 const FILE_SHARE_WRITE: u32 = 2;
+const FILE_SHARE_DELETE: u32 = 4;
 const FILE_FLAG_NO_BUFFERING: u32 = 0x2000_0000;
 const FILE_FLAG_WRITE_THROUGH: u32 = 0x8000_0000;
 
@@ -94,8 +95,9 @@ impl System for Native {
     }
 }
 
-/// Opens the image file at `path`. For reading others may read it too, for writing nobody else may have it open:
-/// Windows enforces both, and keeps us out while the image is attached or a virtual machine has it.
+/// Opens the image file at `path`. For reading others may read it too, for writing nobody else may read or write it:
+/// Windows enforces both, and keeps us out while the image is attached or a virtual machine has it. Its name may change,
+/// because a new disk gets its own while it is open.
 pub(super) fn open_image(path: &Path, access: Access) -> Result<HostDevice> {
     let name = path.display().to_string();
     let doing = format!("opening it for {}", access.verb());
@@ -114,7 +116,7 @@ pub(super) fn open_image(path: &Path, access: Access) -> Result<HostDevice> {
     options.read(true).write(access == Access::Write);
     options.share_mode(match access {
         Access::Read => FILE_SHARE_READ,
-        Access::Write => 0,
+        Access::Write => FILE_SHARE_DELETE,
     });
     let file = options
         .open(path)
