@@ -155,6 +155,33 @@ impl Bins {
         self.bins.get(index).copied()
     }
 
+    /// The cells that tile a bin: place, size with the header, and whether it is in use. Ends behind the first error.
+    pub(crate) fn cells(
+        &self,
+        bin: Bin,
+    ) -> impl Iterator<Item = Result<(CellOffset, u32, bool)>> + use<'_> {
+        let start = file_index(CellOffset(bin.start));
+        let len = usize::try_from(bin.end.saturating_sub(bin.start)).unwrap_or(0);
+        let bytes = slice(&self.bytes, start, len).unwrap_or_default();
+        let mut offset = bin.start.saturating_add(BIN_HEADER);
+        std::iter::from_fn(move || {
+            if offset >= bin.end {
+                return None;
+            }
+            let here = CellOffset(offset);
+            let inside = usize::try_from(offset.saturating_sub(bin.start)).unwrap_or(usize::MAX);
+            let header = i32_le(bytes, inside).unwrap_or(0);
+            let (size, used) = (header.unsigned_abs(), header < 0);
+            let room = bin.end.saturating_sub(offset);
+            if size < 8 || !size.is_multiple_of(8) || size > room {
+                offset = bin.end;
+                return Some(Err(wrong_size("cell", here, header)));
+            }
+            offset = offset.saturating_add(size);
+            Some(Ok((here, size, used)))
+        })
+    }
+
     /// Size of the cell at `offset` with its header, and whether it is in use. The cell lies wholly inside
     /// its bin; that a cell begins there is for the caller to know.
     pub(crate) fn cell_size(&self, what: &str, offset: CellOffset) -> Result<(u32, bool)> {
@@ -171,8 +198,7 @@ impl Bins {
         let size = header.unsigned_abs();
         let fits = offset.0.checked_add(size).is_some_and(|end| end <= bin.end);
         if size < 8 || !size.is_multiple_of(8) || !fits {
-            let found = format!("{header:#x}");
-            return Err(damaged(what, offset, "a cell size inside the bin", found));
+            return Err(wrong_size(what, offset, header));
         }
         Ok((size, header < 0))
     }
@@ -323,6 +349,12 @@ impl Bins {
 /// Index of a cell's header in the file.
 fn file_index(offset: CellOffset) -> usize {
     usize::try_from(offset.in_file()).unwrap_or(usize::MAX)
+}
+
+#[cold]
+fn wrong_size(what: &str, offset: CellOffset, header: i32) -> Error {
+    let found = format!("{header:#x}");
+    damaged(what, offset, "a cell size inside the bin", found)
 }
 
 fn outside(at: usize, len: usize, available: usize) -> Error {
