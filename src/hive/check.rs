@@ -20,8 +20,10 @@
 mod records;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSlice as _;
 
 use super::Hive;
 use super::format::{CellOffset, damaged};
@@ -109,7 +111,7 @@ impl std::fmt::Display for Fault {
 const LARGE: u32 = 2 << 20;
 const PARTS: usize = 8;
 /// Keys for each part at least, when the tree is dealt out.
-const KEYS_A_PART: usize = 32;
+const KEYS_A_PART: usize = if cfg!(test) { 1 } else { 32 };
 
 /// See [`Hive::check`].
 pub(crate) fn check(hive: &Hive) -> Vec<Fault> {
@@ -118,9 +120,9 @@ pub(crate) fn check(hive: &Hive) -> Vec<Fault> {
     faults.unwrap_or_default()
 }
 
-/// The faults; `None` when several parts had to do with the same cell, or found more than is listed: then one after the other
-/// has to tell who came first.
-fn in_parts(hive: &Hive, parts: usize) -> Option<Vec<Fault>> {
+/// The faults; `None` when several parts had to do with the same cell, or found more than is listed: then one walk has to tell
+/// what came first.
+pub(super) fn in_parts(hive: &Hive, parts: usize) -> Option<Vec<Fault>> {
     let (cells, tiling) = tile(hive, parts);
     let mut check = Check::new(hive, &cells);
     for fault in hive.bins.faults() {
@@ -137,19 +139,19 @@ fn in_parts(hive: &Hive, parts: usize) -> Option<Vec<Fault>> {
         }
     }
     if parts > 1 {
-        let mut shares: Vec<Vec<Pending>> = Vec::new();
-        shares.resize_with(parts, Vec::new);
-        for (next, part) in pending.into_iter().zip((0..parts).cycle()) {
-            shares.get_mut(part)?.push(next);
-        }
-        let walk = |share| {
+        // Neighbours together: what lies below them is mostly near by, too.
+        let share = pending.len().div_ceil(parts).max(1);
+        let walk = |share: &[Pending]| {
             let mut part = Check::new(hive, &cells);
-            part.walk(share);
+            part.walk(share.to_vec());
             part
         };
-        let walked: Vec<Check<'_>> = shares.into_par_iter().map(walk).collect();
+        let walked: Vec<Check<'_>> = pending.par_chunks(share).map(walk).collect();
         for part in walked {
             check.join(part)?;
+        }
+        if check.is_ordered {
+            return None;
         }
     } else {
         check.walk(pending);
@@ -173,12 +175,12 @@ fn in_parts(hive: &Hive, parts: usize) -> Option<Vec<Fault>> {
 fn tile(hive: &Hive, parts: usize) -> (Bits, Vec<Error>) {
     let mut cells = Bits::new(hive.bins.size());
     let bins = hive.bins.bins();
-    let mut left = cells.0.as_mut_slice();
+    let mut left = cells.words.as_mut_slice();
     let mut shares = Vec::new();
     let mut begin = 0;
     for share in bins.chunks(bins.len().div_ceil(parts).max(1)) {
         let end = share.last().map_or(begin, |bin| bin.end);
-        let words = Bits::words(end.saturating_sub(begin)).min(left.len());
+        let words = Bits::count(end.saturating_sub(begin)).min(left.len());
         let (own, rest) = std::mem::take(&mut left).split_at_mut(words);
         shares.push((begin, share, own));
         (left, begin) = (rest, end);
@@ -203,20 +205,29 @@ fn tile(hive: &Hive, parts: usize) -> (Bits, Vec<Error>) {
             faults
         })
         .collect();
+    cells.touch(0..cells.words.len());
     (cells, walked.into_iter().flatten().collect())
 }
 
 /// One bit for every place where a cell can begin.
-struct Bits(Vec<u64>);
+struct Bits {
+    words: Vec<u64>,
+    /// The words outside of these are zero.
+    touched: Range<usize>,
+}
 
 impl Bits {
     /// For hive bins data of `size` bytes, whole pages.
     fn new(size: u32) -> Bits {
-        Bits(vec![0; Bits::words(size)])
+        let words = vec![0; Bits::count(size)];
+        Bits {
+            words,
+            touched: 0..0,
+        }
     }
 
     /// Words for `size` bytes, whole pages: 8 bytes for each place, 64 bits in a word.
-    fn words(size: u32) -> usize {
+    fn count(size: u32) -> usize {
         usize::try_from(size >> 9).unwrap_or(0)
     }
 
@@ -228,23 +239,35 @@ impl Bits {
 
     fn get(&self, offset: CellOffset) -> bool {
         let (word, bit) = Self::place(offset);
-        offset.0.is_multiple_of(8) && self.0.get(word).is_some_and(|word| word & bit != 0)
+        offset.0.is_multiple_of(8) && self.words.get(word).is_some_and(|word| word & bit != 0)
     }
 
     fn set(&mut self, offset: CellOffset) {
-        let (word, bit) = Self::place(offset);
-        if let Some(word) = self.0.get_mut(word) {
+        let (place, bit) = Self::place(offset);
+        if let Some(word) = self.words.get_mut(place) {
             *word |= bit;
+            self.touch(place..place.saturating_add(1));
         }
+    }
+
+    fn touch(&mut self, words: Range<usize>) {
+        self.touched = match (self.touched.is_empty(), words.is_empty()) {
+            (true, _) => words,
+            (_, true) => return,
+            _ => self.touched.start.min(words.start)..self.touched.end.max(words.end),
+        };
     }
 
     /// Adds what is set in `other`; false when something was set in both.
     fn add(&mut self, other: &Bits) -> bool {
+        let own = self.words.get_mut(other.touched.clone());
+        let others = other.words.get(other.touched.clone());
         let mut apart = true;
-        for (word, other) in self.0.iter_mut().zip(&other.0) {
+        for (word, other) in own.into_iter().flatten().zip(others.into_iter().flatten()) {
             apart &= *word & other == 0;
             *word |= other;
         }
+        self.touch(other.touched.clone());
         apart
     }
 }
@@ -260,6 +283,8 @@ struct Check<'a> {
     seen: Bits,
     /// How many keys use each security record.
     references: HashMap<CellOffset, u32>,
+    /// There is a fault that is listed with whoever comes first: a cell used twice, a bad security record.
+    is_ordered: bool,
 }
 
 impl<'a> Check<'a> {
@@ -271,11 +296,15 @@ impl<'a> Check<'a> {
             cells,
             seen: Bits::new(hive.bins.size()),
             references: HashMap::new(),
+            is_ordered: false,
         }
     }
 
-    /// Takes over what another part has found; `None` when both had to do with the same cell.
+    /// Takes over what another part has found; `None` when both had to do with the same cell, or one walk has to tell.
     fn join(&mut self, part: Check<'a>) -> Option<()> {
+        if self.is_ordered || part.is_ordered {
+            return None;
+        }
         self.more = self.more.saturating_add(part.more);
         for fault in part.faults {
             self.push(fault);
@@ -321,6 +350,7 @@ impl<'a> Check<'a> {
             return Err(damaged(what, offset, "the start of a cell in use", found));
         }
         if self.seen.get(offset) {
+            self.is_ordered = true;
             let found = "a cell that something else uses too";
             return Err(damaged(what, offset, "a cell of its own", found));
         }
@@ -392,7 +422,7 @@ impl<'a> Check<'a> {
             // What a broken structure points to cannot be known.
             return;
         }
-        let words = self.cells.0.iter().zip(&self.seen.0).enumerate();
+        let words = self.cells.words.iter().zip(&self.seen.words).enumerate();
         let mut lost = Vec::new();
         for (index, (cells, seen)) in words {
             let mut left = cells & !seen;

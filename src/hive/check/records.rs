@@ -17,6 +17,7 @@ use crate::bytes::u32_le;
 use crate::error::Result;
 
 /// A key still to be looked at.
+#[derive(Clone)]
 pub(super) struct Pending {
     offset: CellOffset,
     parent: CellOffset,
@@ -79,6 +80,7 @@ impl<'a> Check<'a> {
             self.note(error, Some(key));
         }
         if let Err(error) = self.security(key) {
+            self.is_ordered = true;
             self.note(error, Some(key));
         }
         if let Err(error) = self.values(key) {
