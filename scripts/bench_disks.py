@@ -38,12 +38,15 @@ def fixtures():
 
 
 def services(choose, count):
-    """Keys as the Enum branch and the drivers of a machine that has lived fill SYSTEM with."""
+    """Keys as devices that have come and gone fill SYSTEM with, in proportions as on a machine that has lived."""
+    places = {r"Enum\ACPI": 27, r"Enum\PCI": 4, r"Enum\SWD": 8, r"Enum\USB": 6, r"Control\Class": 11, r"Control\DeviceContainers": 10,
+              r"Control\DeviceClasses": 12, r"Control\NetworkSetup2": 9, r"Control\WMI": 8, r"Services\EventLog": 5}
     for number in range(count):
-        bus, vendor = choose.choice(["PCI", "SWD", "ROOT", "USB", "SCSI", "STORAGE"]), number % 500
-        yield (rf"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\Enum\{bus}\VEN_{vendor:04X}&DEV_{number // 500:04X}\{number:08x}",
+        place, = choose.choices(list(places), places.values())
+        vendor = number % 500
+        yield (rf"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\{place}\VEN_{vendor:04X}&DEV_{number // 500:04X}\{number:08x}",
                [f'"DeviceDesc"="@oem{number % 90}.inf,%device{number}%;Device {number}"',
-                f'"HardwareID"="{bus}\\\\VEN_{vendor:04X}&DEV_{number // 500:04X}"', f'"Capabilities"=dword:{number % 256:08x}',
+                f'"HardwareID"="{place[:4]}\\\\VEN_{vendor:04X}&DEV_{number // 500:04X}"', f'"Capabilities"=dword:{number % 256:08x}',
                 '"ClassGUID"="{4d36e97d-e325-11ce-bfc1-08002be10318}"', f'"Service"="driver{vendor}"'])
 
 

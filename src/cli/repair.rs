@@ -64,6 +64,7 @@ pub(super) fn run(
         .partition
         .or(saved.as_ref().and_then(|plan| plan.partition));
     let mut installation = session.target.installation(partition)?;
+    installation.registry.load();
     let mut report = Report::new(&session.target);
     report.add_installation(&session.target, &installation);
 
@@ -127,7 +128,12 @@ pub(super) fn run(
 
     // What remains is judged on the result: on the target itself after a commit, in memory otherwise.
     let again = session.target.reopen()?;
-    let repaired = again.installation(partition)?;
+    let mut repaired = again.installation(partition)?;
+    // Verification has compared the stored hives with the files, and the others were not touched: none needs to be read again,
+    // unless files were replaced, which may be hives.
+    if steps.iter().all(|step| step.edit.file().is_none()) {
+        repaired.registry.take(installation.registry);
+    }
     if let (Some(folder), Some(operation)) = (&listing, &done.operation) {
         let place = match (output.file(), &operation.journal) {
             (Some(file), _) => Some(file.to_owned()),

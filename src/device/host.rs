@@ -33,6 +33,10 @@ use super::{Device, SharedDevice, bounds, fixed_length};
 use super::{block, file};
 use crate::error::{Error, Result};
 
+/// From how many bytes on a read goes past the memory map; ours.
+#[cfg(unix)]
+const LONG_READ: usize = 256 << 10;
+
 /// On Windows an open file is locked by how it was opened.
 #[cfg(windows)]
 type Locked = File;
@@ -240,8 +244,9 @@ impl Device for HostDevice {
         let range = bounds::check(self.path.display(), self.len(), offset, buffer.len())?;
         let len = buffer.len();
         let failed = |error| Error::io(self.doing("reading", len, offset))(error);
+        // A long read costs less as a call than as pages that are mapped first.
         #[cfg(unix)]
-        if let Some(map) = &self.map {
+        if let Some(map) = self.map.as_ref().filter(|_| len < LONG_READ) {
             let read = self
                 .check_length(range.end)
                 .and_then(|()| match map.read(offset, buffer) {

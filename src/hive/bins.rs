@@ -40,8 +40,8 @@ pub(crate) struct Bins {
     bytes: Vec<u8>,
     size: u32,
     bins: Vec<Bin>,
-    /// For every page of the bins data the index of its bin; `u32::MAX` for none.
-    page_bins: Vec<u32>,
+    /// For every page of the bins data its bin; an empty one for none.
+    page_bins: Vec<Bin>,
     faults: Vec<Fault>,
     undo: Option<Undo>,
 }
@@ -79,7 +79,7 @@ impl Bins {
                         walked.faults.extend(Fault::from_error(error, true));
                     }
                     lost = true;
-                    walked.page_bins.push(u32::MAX);
+                    walked.page_bins.push(Bin { start: 0, end: 0 });
                     start = start.saturating_add(PAGE);
                 }
             }
@@ -88,11 +88,10 @@ impl Bins {
     }
 
     fn push(&mut self, bin: Bin) {
-        let index = u32::try_from(self.bins.len()).unwrap_or(u32::MAX);
         let pages = bin.end.saturating_sub(bin.start).checked_div(PAGE);
         self.bins.push(bin);
         for _ in 0..pages.unwrap_or(0) {
-            self.page_bins.push(index);
+            self.page_bins.push(bin);
         }
     }
 
@@ -148,31 +147,55 @@ impl Bins {
         &self.faults
     }
 
-    /// The bin in which `offset` lies.
-    pub(crate) fn bin_of(&self, offset: CellOffset) -> Option<Bin> {
-        let page = usize::try_from(offset.0.checked_div(PAGE)?).ok()?;
-        let index = usize::try_from(*self.page_bins.get(page)?).ok()?;
-        self.bins.get(index).copied()
+    /// The bin in which `offset` lies; an empty one when there is none.
+    pub(crate) fn bin_of(&self, offset: CellOffset) -> Bin {
+        let page = usize::try_from(offset.0 / PAGE).unwrap_or(usize::MAX);
+        let none = Bin { start: 0, end: 0 };
+        self.page_bins.get(page).copied().unwrap_or(none)
+    }
+
+    /// The cells that tile a bin: place, size with the header, and whether it is in use. Ends behind the first error.
+    pub(crate) fn cells(
+        &self,
+        bin: Bin,
+    ) -> impl Iterator<Item = Result<(CellOffset, u32, bool)>> + use<'_> {
+        let start = file_index(CellOffset(bin.start));
+        let len = usize::try_from(bin.end.saturating_sub(bin.start)).unwrap_or(0);
+        let bytes = slice(&self.bytes, start, len).unwrap_or_default();
+        let mut offset = bin.start.saturating_add(BIN_HEADER);
+        std::iter::from_fn(move || {
+            if offset >= bin.end {
+                return None;
+            }
+            let here = CellOffset(offset);
+            let inside = usize::try_from(offset.saturating_sub(bin.start)).unwrap_or(usize::MAX);
+            let header = i32_le(bytes, inside).unwrap_or(0);
+            let (size, used) = (header.unsigned_abs(), header < 0);
+            let room = bin.end.saturating_sub(offset);
+            if size < 8 || !size.is_multiple_of(8) || size > room {
+                offset = bin.end;
+                return Some(Err(wrong_size("cell", here, header)));
+            }
+            offset = offset.saturating_add(size);
+            Some(Ok((here, size, used)))
+        })
     }
 
     /// Size of the cell at `offset` with its header, and whether it is in use. The cell lies wholly inside
     /// its bin; that a cell begins there is for the caller to know.
     pub(crate) fn cell_size(&self, what: &str, offset: CellOffset) -> Result<(u32, bool)> {
-        let bin = self
-            .bin_of(offset)
-            .filter(|bin| {
-                bin.start.saturating_add(BIN_HEADER) <= offset.0 && offset.0.is_multiple_of(8)
-            })
-            .ok_or_else(|| {
-                let expected = "a cell inside a hive bin";
-                damaged(what, offset, expected, format!("offset {:#x}", offset.0))
-            })?;
+        let bin = self.bin_of(offset);
+        let behind_header = bin.start.saturating_add(BIN_HEADER);
+        if offset.0 < behind_header || offset.0 >= bin.end || !offset.0.is_multiple_of(8) {
+            let expected = "a cell inside a hive bin";
+            let found = format!("offset {:#x}", offset.0);
+            return Err(damaged(what, offset, expected, found));
+        }
         let header = i32_le(&self.bytes, file_index(offset)).unwrap_or(0);
         let size = header.unsigned_abs();
         let fits = offset.0.checked_add(size).is_some_and(|end| end <= bin.end);
         if size < 8 || !size.is_multiple_of(8) || !fits {
-            let found = format!("{header:#x}");
-            return Err(damaged(what, offset, "a cell size inside the bin", found));
+            return Err(wrong_size(what, offset, header));
         }
         Ok((size, header < 0))
     }
@@ -323,6 +346,12 @@ impl Bins {
 /// Index of a cell's header in the file.
 fn file_index(offset: CellOffset) -> usize {
     usize::try_from(offset.in_file()).unwrap_or(usize::MAX)
+}
+
+#[cold]
+fn wrong_size(what: &str, offset: CellOffset, header: i32) -> Error {
+    let found = format!("{header:#x}");
+    damaged(what, offset, "a cell size inside the bin", found)
 }
 
 fn outside(at: usize, len: usize, available: usize) -> Error {

@@ -29,14 +29,10 @@ impl FreeCells {
         if let Some(fault) = bins.faults().first() {
             return Err(fault.to_error());
         }
-        for bin in bins.bins() {
-            let mut offset = bin.start.saturating_add(BIN_HEADER);
-            while offset < bin.end {
-                let (size, used) = bins.cell_size("cell", CellOffset(offset))?;
-                if !used {
-                    free.insert(offset, size);
-                }
-                offset = offset.saturating_add(size);
+        for cell in bins.bins().iter().flat_map(|bin| bins.cells(*bin)) {
+            let (offset, size, used) = cell?;
+            if !used {
+                free.insert(offset.0, size);
             }
         }
         Ok(free)

@@ -30,7 +30,6 @@ mod walk;
 mod whole_files;
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +38,7 @@ use crate::device::{ChangeSet, FileCopy, HostOperation, Patch};
 use crate::error::{Error, Result, ResultExt};
 use crate::volume::{Entry, EntryKind, State, TreeEntry, Volume, hibernated, name, path};
 
+use difference::Difference;
 use lookup::Lookup;
 use security::{Descriptors, not_offered};
 use walk::{Node, Tree};
@@ -59,7 +59,6 @@ pub struct MountedFolder {
     tree: Tree,
     state: State,
     hibernation: Option<String>,
-    fingerprints: RandomState,
     /// By absolute host path: every file whose content was read or replaced.
     files: Mutex<BTreeMap<PathBuf, Known>>,
     descriptors: Mutex<Descriptors>,
@@ -77,12 +76,30 @@ struct Known {
     after: Option<Vec<u8>>,
 }
 
-/// A content's length in bytes and keyed 64-bit hash. Tells of changes by accident, not by an attacker: who
-/// can write to the folder needs no trick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A content's length in bytes and two checksums. Tells of changes by accident, not by an attacker: who can write to the
+/// folder needs no trick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fingerprint {
-    len: usize,
-    hash: u64,
+    len: u64,
+    crc32: u32,
+    crc32c: u32,
+}
+
+impl Fingerprint {
+    fn of(content: &[u8]) -> Fingerprint {
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.add(content);
+        fingerprint
+    }
+
+    /// Adds the next piece of the content.
+    fn add(&mut self, piece: &[u8]) {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.crc32);
+        hasher.update(piece);
+        self.crc32 = hasher.finalize();
+        self.crc32c = crc32c::crc32c_append(self.crc32c, piece);
+        self.len = self.len.saturating_add(len(piece));
+    }
 }
 
 impl MountedFolder {
@@ -100,7 +117,6 @@ impl MountedFolder {
             },
             tree,
             hibernation,
-            fingerprints: RandomState::new(),
             files: Mutex::default(),
             descriptors: Mutex::default(),
             whole: Mutex::default(),
@@ -119,15 +135,20 @@ impl MountedFolder {
             let Some(after) = &known.after else {
                 continue;
             };
-            let doing = || format!("looking again at {}", file.display());
-            let (before, _) = file::read(file, LONGEST).context(doing)?;
-            if self.fingerprint(&before) != known.before {
+            let mut before = Fingerprint::default();
+            let mut difference = Difference::new(after);
+            file::pieces(file, LONGEST, |piece| {
+                before.add(piece);
+                difference.piece(piece);
+            })
+            .context(|| format!("looking again at {}", file.display()))?;
+            if before != known.before {
                 return Err(Error::refused(
                     format!("{} has changed since it was read", file.display()),
                     "nothing was changed; close whatever else uses the folder and run the command again",
                 ));
             }
-            patches.extend(difference::patch(file, &before, after));
+            patches.extend(difference.finish(file));
         }
         Ok(patches)
     }
@@ -151,13 +172,6 @@ impl MountedFolder {
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Known>> {
         lock(&self.files)
-    }
-
-    fn fingerprint(&self, content: &[u8]) -> Fingerprint {
-        Fingerprint {
-            len: content.len(),
-            hash: self.fingerprints.hash_one(content),
-        }
     }
 
     /// What callers see of a node.
@@ -218,14 +232,28 @@ impl Volume for MountedFolder {
             }
             return Ok(after.clone());
         }
-        let (content, _) = file::read(&host, limit).context(|| format!("reading {path}"))?;
-        let before = self.fingerprint(&content);
+        let content = file::read(&host, limit).context(|| format!("reading {path}"))?;
+        let before = Fingerprint::of(&content);
         // The first reading counts: an edit may stand on it, whatever a later one finds.
         self.files().entry(host).or_insert(Known {
             before,
             after: None,
         });
         Ok(content)
+    }
+
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
+        let host = self.tree.expect_file(path)?.host;
+        let is_made = lock(&self.whole).made(&host).is_some();
+        let files = self.files();
+        let after = files.get(&host).and_then(|known| known.after.as_ref());
+        if let Some(after) = after.filter(|_| !is_made) {
+            return Ok(after == content);
+        }
+        drop(files);
+        let limit = len(content);
+        Ok(self.entry(path)?.map(|entry| entry.len) == Some(limit)
+            && self.read(path, limit)? == content)
     }
 
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
@@ -278,11 +306,11 @@ impl Volume for MountedFolder {
             self.tree.changes_mut().make(&host, len(content));
             return Ok(());
         }
-        let (before, handle) =
-            file::read(&host, LONGEST).context(|| format!("reading {path} to replace it"))?;
+        let mut before = Fingerprint::default();
+        let handle = file::pieces(&host, LONGEST, |piece| before.add(piece))
+            .context(|| format!("reading {path} to replace it"))?;
         // Another file system may be mounted below the root.
         file::check_mounted_for_writing(&handle)?;
-        let before = self.fingerprint(&before);
         let mut files = self.files();
         let known = files.entry(host).or_insert(Known {
             before,

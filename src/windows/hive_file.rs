@@ -43,6 +43,7 @@ pub struct HiveFile {
     next_sequence: u32,
     /// The logs that exist, with their content.
     logs: Vec<(String, Vec<u8>)>,
+    is_stored: bool,
 }
 
 impl HiveFile {
@@ -110,6 +111,7 @@ impl HiveFile {
             faults: OnceLock::new(),
             next_sequence,
             logs,
+            is_stored: false,
         }))
     }
 
@@ -176,6 +178,18 @@ impl HiveFile {
         for (path, bytes) in &self.logs {
             volume.replace(path, &neutralised(bytes))?;
         }
+        self.is_stored = true;
         Ok(())
+    }
+
+    /// After [`HiveFile::store`]: what a reader who loads the stored file finds, a clean hive.
+    pub(super) fn settle(&mut self) {
+        if std::mem::take(&mut self.is_stored) {
+            self.state = State::Clean;
+            self.notes.clear();
+            for (_, log) in &mut self.logs {
+                *log = neutralised(log);
+            }
+        }
     }
 }

@@ -5,8 +5,9 @@
 //! often healthy, one that is *malformed* (wrong type or length) or *unreadable* is reported and never
 //! overwritten. [`Reading`] keeps them apart.
 
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::bytes;
 use crate::edit::{Edit, HexBytes, HiveName};
@@ -59,7 +60,7 @@ enum Slot {
 pub struct Registry {
     volume: Arc<dyn Volume>,
     config: String,
-    slots: [OnceCell<Slot>; HiveName::ALL.len()],
+    slots: [OnceLock<Slot>; HiveName::ALL.len()],
 }
 
 impl Registry {
@@ -90,6 +91,27 @@ impl Registry {
                 Err(error) => Slot::Broken(error),
             },
         )
+    }
+
+    /// Loads all hives and checks their structure, side by side. What is asked for later is then at hand.
+    pub fn load(&self) {
+        HiveName::ALL.into_par_iter().for_each(|name| {
+            if let Slot::Loaded(file) = self.slot(name) {
+                file.faults();
+            }
+        });
+    }
+
+    /// Takes over the hives of `before`, a registry of the same files that was edited and stored since it was loaded.
+    ///
+    /// That the files hold what `before` has stored, and that nothing else was done to them, is for the caller to know.
+    pub fn take(&mut self, before: Registry) {
+        self.slots = before.slots;
+        for slot in self.slots.iter_mut().filter_map(OnceLock::get_mut) {
+            if let Slot::Loaded(file) = slot {
+                file.settle();
+            }
+        }
     }
 
     /// The hive, `None` when there is no such file, or why it cannot be loaded.
@@ -124,7 +146,7 @@ impl Registry {
         let position = HiveName::ALL.iter().position(|hive| *hive == name);
         let slot = position
             .and_then(|position| self.slots.get_mut(position))
-            .and_then(OnceCell::get_mut);
+            .and_then(OnceLock::get_mut);
         match slot {
             Some(Slot::Loaded(file)) => Ok(file),
             _ => Err(missing),

@@ -17,30 +17,42 @@ use crate::bytes::u32_le;
 use crate::error::Result;
 
 /// A key still to be looked at.
-struct Pending {
+#[derive(Clone)]
+pub(super) struct Pending {
     offset: CellOffset,
     parent: CellOffset,
     depth: usize,
 }
 
 impl<'a> Check<'a> {
-    /// Checks every key that can be reached.
-    pub(super) fn tree(&mut self) {
+    /// The root key, to be looked at.
+    pub(super) fn root(&mut self) -> Vec<Pending> {
         let root = Pending {
             offset: self.hive.root_offset(),
             parent: CellOffset::NIL,
             depth: 0,
         };
-        let mut pending = Vec::new();
         match self.claim("key node (nk)", root.offset) {
-            Ok(()) => pending.push(root),
-            Err(error) => self.note(error, None),
-        }
-        while let Some(next) = pending.pop() {
-            match Key::read(self.hive, next.offset) {
-                Ok(key) => self.key(&key, &next, &mut pending),
-                Err(error) => self.note(error, None),
+            Ok(()) => vec![root],
+            Err(error) => {
+                self.note(error, None);
+                Vec::new()
             }
+        }
+    }
+
+    /// Checks these keys and every key that can be reached from them.
+    pub(super) fn walk(&mut self, mut pending: Vec<Pending>) {
+        while let Some(next) = pending.pop() {
+            self.visit(&next, &mut pending);
+        }
+    }
+
+    /// Checks one key, and adds those below it to `pending`.
+    pub(super) fn visit(&mut self, next: &Pending, pending: &mut Vec<Pending>) {
+        match Key::read(self.hive, next.offset) {
+            Ok(key) => self.key(&key, next, pending),
+            Err(error) => self.note(error, None),
         }
     }
 
@@ -68,6 +80,7 @@ impl<'a> Check<'a> {
             self.note(error, Some(key));
         }
         if let Err(error) = self.security(key) {
+            self.is_ordered = true;
             self.note(error, Some(key));
         }
         if let Err(error) = self.values(key) {

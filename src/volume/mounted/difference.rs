@@ -14,49 +14,99 @@ use crate::device::{Change, Patch};
 /// What is compared and written as one: the smallest unit that drives write whole.
 const SECTOR: usize = 512;
 
-/// The patch that makes `after` of `before` in `file`; `None` when they are the same.
-pub(super) fn patch(file: &Path, before: &[u8], after: &[u8]) -> Option<Patch> {
-    if before == after {
-        return None;
-    }
-    let longest = before.len().max(after.len());
-    let mut changes: Vec<Change> = Vec::new();
-    // Where the last change ends, so that neighbours become one.
-    let mut end = None;
-    for start in (0..longest).step_by(SECTOR) {
-        let len = SECTOR.min(longest.saturating_sub(start));
-        let old = sector(before, start, len);
-        let new = sector(after, start, len);
-        if old == new {
-            continue;
+/// A patch in the making: the old content comes in pieces, so that a long file need not be in memory twice.
+pub(super) struct Difference<'a> {
+    after: &'a [u8],
+    changes: Vec<Change>,
+    /// Where the last change ends, so that neighbours become one.
+    end: usize,
+    /// Where the next sector begins.
+    start: usize,
+    /// The old bytes from there on: less than a sector.
+    rest: Vec<u8>,
+}
+
+impl<'a> Difference<'a> {
+    /// Of a file that is to hold `after`.
+    pub(super) fn new(after: &'a [u8]) -> Difference<'a> {
+        Difference {
+            after,
+            changes: Vec::new(),
+            end: 0,
+            start: 0,
+            rest: Vec::new(),
         }
-        match changes.last_mut() {
-            Some(last) if end == Some(start) => {
+    }
+
+    /// The next piece of the old content.
+    pub(super) fn piece(&mut self, piece: &[u8]) {
+        let joined;
+        let piece = match self.rest.is_empty() {
+            true => piece,
+            false => {
+                joined = [std::mem::take(&mut self.rest).as_slice(), piece].concat();
+                &joined
+            }
+        };
+        let mut sectors = piece.chunks_exact(SECTOR);
+        for sector in &mut sectors {
+            self.compare(sector, SECTOR);
+        }
+        self.rest = sectors.remainder().to_vec();
+    }
+
+    /// The patch of `file`; `None` when the contents are the same.
+    pub(super) fn finish(mut self, file: &Path) -> Option<Patch> {
+        let rest = std::mem::take(&mut self.rest);
+        let before_len = self.start.saturating_add(rest.len());
+        let longest = before_len.max(self.after.len());
+        let mut old = rest.as_slice();
+        while self.start < longest {
+            self.compare(old, SECTOR.min(longest.saturating_sub(self.start)));
+            old = &[];
+        }
+        let is_same = self.changes.is_empty() && before_len == self.after.len();
+        (!is_same).then(|| Patch {
+            file: file.to_owned(),
+            before_len: length(before_len),
+            after_len: length(self.after.len()),
+            changes: self.changes,
+        })
+    }
+
+    /// Compares the next sector, of `len` bytes, whose old bytes are `old` and zeros.
+    fn compare(&mut self, old: &[u8], len: usize) {
+        let start = self.start;
+        self.start = start.saturating_add(len);
+        let end = self.start.min(self.after.len());
+        let new = self.after.get(start..end).unwrap_or_default();
+        if old == new {
+            return;
+        }
+        let (old, new) = (padded(old, len), padded(new, len));
+        if old == new {
+            return;
+        }
+        match self.changes.last_mut() {
+            Some(last) if self.end == start => {
                 last.before.extend_from_slice(&old);
                 last.after.extend_from_slice(&new);
             }
-            _ => changes.push(Change {
+            _ => self.changes.push(Change {
                 offset: length(start),
                 before: old,
                 after: new,
             }),
         }
-        end = start.checked_add(len);
+        self.end = self.start;
     }
-    Some(Patch {
-        file: file.to_owned(),
-        before_len: length(before.len()),
-        after_len: length(after.len()),
-        changes,
-    })
 }
 
-/// `len` bytes of `content` from `start`, with zeros for what lies past its end.
-fn sector(content: &[u8], start: usize, len: usize) -> Vec<u8> {
-    let end = start.saturating_add(len).min(content.len());
-    let mut sector = content.get(start..end).unwrap_or_default().to_vec();
-    sector.resize(len, 0);
-    sector
+/// `content` with zeros up to `len` bytes.
+fn padded(content: &[u8], len: usize) -> Vec<u8> {
+    let mut content = content.to_vec();
+    content.resize(len, 0);
+    content
 }
 
 fn length(len: usize) -> u64 {
@@ -68,9 +118,26 @@ fn length(len: usize) -> u64 {
 mod tests {
     use super::*;
 
+    /// The patch, the old content given in pieces of `piece` bytes.
+    fn in_pieces(before: &[u8], after: &[u8], piece: usize) -> Option<Patch> {
+        let mut difference = Difference::new(after);
+        before
+            .chunks(piece)
+            .for_each(|piece| difference.piece(piece));
+        difference.finish(Path::new("/f"))
+    }
+
+    fn patch(before: &[u8], after: &[u8]) -> Option<Patch> {
+        let patch = in_pieces(before, after, usize::MAX);
+        for piece in [1, 100, 512, 1024, 1500] {
+            assert_eq!(in_pieces(before, after, piece), patch, "{piece}");
+        }
+        patch
+    }
+
     /// The ranges of the patch, after checking that it leads from one content to the other and back.
     fn ranges(before: &[u8], after: &[u8]) -> Vec<(u64, usize)> {
-        let patch = patch(Path::new("/f"), before, after).unwrap();
+        let patch = patch(before, after).unwrap();
         assert_eq!(patch.before_len, before.len() as u64);
         assert_eq!(patch.after_len, after.len() as u64);
         let mut forward = before.to_vec();
@@ -101,7 +168,7 @@ mod tests {
         after[512] = 2;
         after[4095] = 2;
         assert_eq!(ranges(&before, &after), [(0, 1024), (3584, 512)]);
-        assert_eq!(patch(Path::new("/f"), &before, &before), None);
+        assert_eq!(patch(&before, &before), None);
     }
 
     #[test]

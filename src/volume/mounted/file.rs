@@ -8,18 +8,13 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// The whole content of the file at `path`, and the handle it was read through. An error when it is longer
-/// than `limit` bytes, no plain file, or not of one length from beginning to end.
-pub(super) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, File)> {
-    let (file, len) = open(path)?;
-    if len > limit {
-        return Err(crate::volume::path::too_long(
-            &path.display().to_string(),
-            len,
-            limit,
-        ));
-    }
-    let doing = || format!("reading {}", path.display());
+/// How much of a file is read at a time where it need not be in memory whole; ours.
+const PIECE: usize = 256 << 10;
+
+/// The whole content of the file at `path`. An error when it is longer than `limit` bytes, no plain file, or not of one
+/// length from beginning to end.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, len) = open_to(path, limit)?;
     let mut content = Vec::new();
     usize::try_from(len)
         .map_err(std::io::Error::other)
@@ -36,14 +31,51 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, File)> {
     (&file)
         .take(len.saturating_add(1))
         .read_to_end(&mut content)
-        .map_err(Error::io(doing()))?;
-    if u64::try_from(content.len()) != Ok(len) {
-        return Err(Error::refused(
-            format!("{} changed its length while it was read", path.display()),
-            "close whatever else uses the folder and run the command again",
-        ));
+        .map_err(Error::io(format!("reading {}", path.display())))?;
+    match u64::try_from(content.len()) == Ok(len) {
+        true => Ok(content),
+        false => Err(length_changed(path)),
     }
-    Ok((content, file))
+}
+
+/// Hands the whole content of the file at `path` on, a piece at a time; gives the handle it was read through. Errors as
+/// of [`read`].
+pub(super) fn pieces(path: &Path, limit: u64, mut receive: impl FnMut(&[u8])) -> Result<File> {
+    let (file, len) = open_to(path, limit)?;
+    let mut buffer = vec![0; PIECE];
+    let mut left = len;
+    loop {
+        let count = (&file)
+            .read(&mut buffer)
+            .map_err(Error::io(format!("reading {}", path.display())))?;
+        let piece = buffer.get(..count).unwrap_or_default();
+        if piece.is_empty() && left == 0 {
+            return Ok(file);
+        }
+        left = u64::try_from(count)
+            .ok()
+            .and_then(|count| left.checked_sub(count))
+            .filter(|_| !piece.is_empty())
+            .ok_or_else(|| length_changed(path))?;
+        receive(piece);
+    }
+}
+
+/// Opens the plain file at `path`, which may have `limit` bytes; its length.
+fn open_to(path: &Path, limit: u64) -> Result<(File, u64)> {
+    let (file, len) = open(path)?;
+    if len > limit {
+        let path = path.display().to_string();
+        return Err(crate::volume::path::too_long(&path, len, limit));
+    }
+    Ok((file, len))
+}
+
+fn length_changed(path: &Path) -> Error {
+    Error::refused(
+        format!("{} changed its length while it was read", path.display()),
+        "close whatever else uses the folder and run the command again",
+    )
 }
 
 /// The first `len` bytes of the file at `path`, or all of it where it is shorter.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::lookup::Lookup;
-use super::{MountedFolder, file, lock};
+use super::{Fingerprint, MountedFolder, file, lock};
 use crate::device::attribute::{self, Security};
 use crate::device::{FileCopy, HostOperation};
 use crate::error::{Error, Result, ResultExt};
@@ -141,8 +141,8 @@ impl MountedFolder {
         if changed || lock(&self.descriptors).is_pending(&host) {
             return refuse("it is changed in the same operation");
         }
-        let (content, _) = file::read(&host, LONGEST).context(|| format!("reading {path}"))?;
-        let before = self.fingerprint(&content);
+        let content = file::read(&host, LONGEST).context(|| format!("reading {path}"))?;
+        let before = Fingerprint::of(&content);
         let known = self.files().get(&host).map(|known| known.before);
         if known.is_some_and(|known| known != before) {
             return Err(Error::refused(
