@@ -103,6 +103,7 @@ fn crash(name: &str, scenario: &Scenario, losses: &[Loss]) -> BTreeSet<usize> {
         (&done, &undo_first, &scenario.new, &scenario.old, SECOND),
     ];
     let mut lengths = BTreeSet::new();
+    let mut crashes = 0;
     for (start, action, old, new, id) in directions {
         let whole = start.fork();
         whole.crash(Loss::Nothing);
@@ -125,9 +126,14 @@ fn crash(name: &str, scenario: &Scenario, losses: &[Loss]) -> BTreeSet<usize> {
                 }
             }
         }
-        eprintln!("{name}: {} crashes", steps * losses.len() as u64);
+        crashes += steps * losses.len() as u64;
         assert!(steps > 8);
     }
+    support::proof(
+        "crashes",
+        &format!("container-{}", name.replace(' ', "-")),
+        crashes,
+    );
     lengths
 }
 

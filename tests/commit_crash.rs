@@ -7,6 +7,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::unwrap_used)]
 
 mod commit_simulation;
+mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,8 +139,12 @@ fn after_a_crash_at_any_step_the_target_is_old_or_new() {
     ] {
         let (runs, faults) = explore_commit(&scenario, Lies::default());
         assert!(faults.is_empty(), "{name}: {faults:#?}");
-        eprintln!("{name}: {runs} crashes while committing");
         assert!(runs > 500, "{name}: only {runs}");
+        support::proof(
+            "crashes",
+            &format!("commit-{}", name.replace(' ', "-")),
+            runs,
+        );
     }
 }
 
@@ -150,10 +155,10 @@ fn after_a_crash_between_two_names_the_target_is_old_or_new() {
     let start = Machine::new(&scenario.old);
     start.rename_in_two();
     let action = |machine: &Machine| scenario.commit(machine);
-    let (_, faults) = explore(&start, &action, (&scenario.old, &scenario.new), FIRST);
+    let (made, faults) = explore(&start, &action, (&scenario.old, &scenario.new), FIRST);
     assert!(faults.is_empty(), "{faults:#?}");
     scenario.commit(&start).unwrap();
-    let (_, faults) = explore(&start, &undo_first, (&scenario.new, &scenario.old), SECOND);
+    let (unmade, faults) = explore(&start, &undo_first, (&scenario.new, &scenario.old), SECOND);
     assert!(faults.is_empty(), "{faults:#?}");
 
     let scenario = operations();
@@ -166,7 +171,7 @@ fn after_a_crash_between_two_names_the_target_is_old_or_new() {
     scenario.commit(&start).unwrap();
     let (more, faults) = explore(&start, &undo_first, (&scenario.new, &scenario.old), SECOND);
     assert!(faults.is_empty(), "{faults:#?}");
-    eprintln!("{runs} crashes while committing, {more} while undoing");
+    support::proof("crashes", "between-two-names", made + unmade + runs + more);
 
     // That there were such states is not taken for granted.
     for stop in 0.. {
@@ -202,8 +207,8 @@ fn after_a_crash_at_any_step_of_an_undo_the_target_is_old_or_new() {
     ] {
         let (runs, faults) = explore_undo(&scenario);
         assert!(faults.is_empty(), "{name}: {faults:#?}");
-        eprintln!("{name}: {runs} crashes while undoing");
         assert!(runs > 500, "{name}: only {runs}");
+        support::proof("crashes", &format!("undo-{}", name.replace(' ', "-")), runs);
     }
 }
 
@@ -627,6 +632,7 @@ fn the_test_disk_of_the_device_layer_is_recovered_too() {
     }
     eprintln!("device layer's disk: {recovered} recovered, {refused} refused");
     assert!(recovered > 200 && refused > 20);
+    support::proof("crashes", "device-layer", recovered + refused);
 }
 
 fn any_patches() -> impl Strategy<Value = Scenario> {

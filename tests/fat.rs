@@ -780,5 +780,6 @@ fn flipped_bytes_do_no_harm() {
         let limit = Duration::from_secs(60)
             .max(Duration::from_millis(200) * u32::try_from(rounds).unwrap());
         assert!(started.elapsed() < limit, "{}", made.name);
+        support::proof("mutations", &format!("fat-{}", made.name), rounds);
     }
 }

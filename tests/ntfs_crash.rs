@@ -183,6 +183,7 @@ fn after_a_crash_at_any_write_of_any_writer_the_volume_is_old_or_new() {
             return;
         };
         let image = fs::read(image).unwrap();
+        let mut crashes = 0;
         for (name, writer) in WRITERS {
             let changes = changes(&image, writer);
             let scenario = scenario(&changes);
@@ -190,11 +191,10 @@ fn after_a_crash_at_any_write_of_any_writer_the_volume_is_old_or_new() {
             assert!(faults.is_empty(), "{name}: {faults:#?}");
             let (undone, faults) = explore_undo(&scenario);
             assert!(faults.is_empty(), "{name}, undo: {faults:#?}");
-            eprintln!(
-                "{geometry:?}, {name}: {} ranges, {runs} + {undone} crashes",
-                changes.len()
-            );
+            crashes += runs + undone;
         }
+        let name = format!("ntfs-writers-{}-byte-clusters", geometry.1);
+        support::proof("crashes", &name, crashes);
     }
 }
 
@@ -223,6 +223,7 @@ fn after_a_crash_at_any_write_of_a_replay_the_volume_waits_as_before_or_is_new()
     let image = fs::read(image).unwrap();
     for (seed, version) in [(11, Version::Tail), (12, Version::Fast)] {
         let old = waiting(&image, seed, version);
+        let mut crashes = 0;
         for (name, writer) in WRITERS {
             // One of each kind that the small volume has room for.
             if !AFTER_A_REPLAY.contains(&name) {
@@ -234,10 +235,7 @@ fn after_a_crash_at_any_write_of_a_replay_the_volume_waits_as_before_or_is_new()
             assert!(faults.is_empty(), "{name}: {faults:#?}");
             let (undone, faults) = explore_undo(&scenario);
             assert!(faults.is_empty(), "{name}, undo: {faults:#?}");
-            eprintln!(
-                "{version:?}, {name}: {} ranges, {runs} + {undone} crashes",
-                changes.len()
-            );
+            crashes += runs + undone;
             // The old volume waits still, and comes to the same again; the new one does not wait.
             let overlay = Arc::new(Overlay::new(Arc::new(MemoryDevice::new(old.clone()))));
             let volume = NtfsVolume::open(overlay.clone()).unwrap();
@@ -248,5 +246,6 @@ fn after_a_crash_at_any_write_of_a_replay_the_volume_waits_as_before_or_is_new()
             let volume = NtfsVolume::open(Arc::new(MemoryDevice::new(new))).unwrap();
             assert_eq!(volume.state().unclean_journal, None, "{name}");
         }
+        support::proof("crashes", &format!("ntfs-replay-{version:?}"), crashes);
     }
 }

@@ -194,6 +194,7 @@ fn damaged_structures() {
         places.len()
     );
     assert!(noticed > ROUNDS / 5);
+    support::proof("mutations", "ntfs-second-reader", ROUNDS as u64);
 }
 
 #[test]

@@ -113,4 +113,5 @@ fn changed_journals_of_whole_volumes() {
     );
     assert!(replayed > 100 && refused > 100, "{totals:?}");
     assert!(longest < Duration::from_secs(10), "{longest:?}");
+    support::proof("mutations", "ntfs-log", totals.iter().sum());
 }

@@ -295,5 +295,10 @@ fn ten_thousand_random_steps_are_those_of_the_model() {
         );
         assert!(walk.done.values().all(|(done, _)| *done > 20));
         assert!(walk.model.len() > 300);
+        support::proof(
+            "steps",
+            &format!("ntfs-{cluster}-byte-clusters"),
+            STEPS.into(),
+        );
     }
 }

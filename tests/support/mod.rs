@@ -60,6 +60,29 @@ pub fn skip(what: &str) {
     }
 }
 
+/// Says how many faults, crashes, mutations or steps a test has gone through: one line on standard output, and in the file
+/// that `COLDFIX_PROOFS` names. `name` is one word and tells the line from every other of its kind.
+pub fn proof(kind: &str, name: &str, count: u64) {
+    assert!(count > 0, "{kind} {name}: nothing was tried");
+    assert!(
+        ["faults", "crashes", "mutations", "steps"].contains(&kind),
+        "{kind}"
+    );
+    assert!(!name.contains(char::is_whitespace), "{name}");
+    let line = format!("proof: {kind} {name} {count}\n");
+    print!("{line}");
+    if let Some(list) = std::env::var_os("COLDFIX_PROOFS").filter(|list| !list.is_empty()) {
+        let mut list = File::options()
+            .append(true)
+            .create(true)
+            .open(list)
+            .expect("open the list of proofs");
+        // One write per line: several test processes append to the same file.
+        list.write_all(line.as_bytes())
+            .expect("add to the list of proofs");
+    }
+}
+
 /// The folder of files that real Windows made: `COLDFIX_TEST_DATA`, else `../shared/data` beside this tree.
 pub fn data_folder() -> PathBuf {
     match std::env::var_os("COLDFIX_TEST_DATA") {
