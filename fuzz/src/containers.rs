@@ -86,8 +86,8 @@ fn open(file: Vec<u8>) {
     let size = disk.len();
     let places = [
         0,
-        size / 3 & !511,
-        size / 2 & !511,
+        (size / 3) & !511,
+        (size / 2) & !511,
         size.saturating_sub(512) & !511,
     ];
     for offset in places {

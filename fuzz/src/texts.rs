@@ -112,15 +112,13 @@ pub fn firewall_rule(input: &[u8]) {
             rule.remote_addresses(),
             rule.version(),
         );
-        for changed in [
-            rule.activated(),
-            rule.deactivated(),
-            Some(rule.for_every_profile()),
-        ] {
-            if let Some(changed) = changed {
-                let again = Rule::parse(&changed.to_text());
-                assert_eq!(again.as_ref().ok(), Some(&changed), "{again:?}");
-            }
+        let all = Some(rule.for_every_profile());
+        for changed in [rule.activated(), rule.deactivated(), all]
+            .into_iter()
+            .flatten()
+        {
+            let again = Rule::parse(&changed.to_text());
+            assert_eq!(again.as_ref().ok(), Some(&changed), "{again:?}");
         }
         if let Some(active) = rule.activated() {
             assert!(active.is_active());

@@ -17,8 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::damage::{Random, Subject};
 use super::structures::{self, Bytes};
 
-/// The longest that one command may take on a damaged fixture. A sound one takes a fraction of a second.
+/// The most processor time that one command may take on a damaged fixture; a sound one takes a fraction of a second. Other
+/// work on the machine does not count.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest that it may take by the clock: it waits for nothing, so it then waits for ever.
+const STANDSTILL: Duration = Duration::from_secs(600);
 /// Where the process finds its order.
 pub const ORDER: &str = "COLDFIX_MUTATION_ORDER";
 
@@ -45,6 +48,7 @@ pub struct Answer {
     pub next: u64,
     /// How many commands ended with 0 to 4.
     pub codes: [u64; 5],
+    /// Processor time.
     pub slowest_ms: u64,
     /// Of the process, in bytes.
     pub peak: u64,
@@ -150,7 +154,8 @@ pub fn restore(order: &Order, damage: &(Vec<(u64, usize)>, Option<u64>)) {
     }
 }
 
-static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
+/// When the command began: by the clock, and the processor time until then.
+static STARTED: Mutex<Option<(Instant, Duration)>> = Mutex::new(None);
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The most memory that this process ever had, in bytes. Pages of the mapped image count.
@@ -168,6 +173,18 @@ fn peak() -> u64 {
         << 10
 }
 
+/// The processor time of all threads of this process, as far as it has been added up: to a hundredth of a second.
+fn processor_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // The name before it may hold anything; the state is the third field, user and system time the 14th and 15th.
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11);
+    let ticks: u64 = fields
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Carries out the order in the environment.
 #[test]
 #[ignore = "one batch of mutations::fixtures_damaged_at_random, which starts it"]
@@ -178,8 +195,10 @@ fn carry_out() {
     std::thread::spawn(|| {
         loop {
             std::thread::sleep(Duration::from_millis(200));
-            let started = *STARTED.lock().unwrap();
-            if started.is_some_and(|started| started.elapsed() > PATIENCE) {
+            let Some((start, before)) = *STARTED.lock().unwrap() else {
+                continue;
+            };
+            if processor_time() - before > PATIENCE || start.elapsed() > STANDSTILL {
                 eprintln!("mutation {} takes too long", NUMBER.load(Ordering::Relaxed));
                 std::process::abort();
             }
@@ -213,11 +232,11 @@ fn carry_out() {
                     .failures
                     .push(format!("mutation {number}: {}: {what}", words.join(" ")));
             };
-            let start = Instant::now();
-            *STARTED.lock().unwrap() = Some(start);
+            let before = processor_time();
+            *STARTED.lock().unwrap() = Some((Instant::now(), before));
             let code = catch_unwind(AssertUnwindSafe(|| coldfix::cli::main(command.clone())));
             *STARTED.lock().unwrap() = None;
-            let took = start.elapsed().as_millis() as u64;
+            let took = (processor_time() - before).as_millis() as u64;
             match code.map(|code| (0..5).find(|known| code == ExitCode::from(*known))) {
                 Ok(Some(code)) => answer.codes[usize::from(code)] += 1,
                 Ok(None) => failed("an exit code that is not documented".into()),

@@ -7,15 +7,19 @@
 //! COLDFIX_SEED        which (default 1)
 //! COLDFIX_SAMPLE      how many of each disk also go through the program itself (default 2)
 //! COLDFIX_DISKS       only disks whose names hold this
+//! COLDFIX_JOBS        how many processes at a time (default: as many as processors)
+//! COLDFIX_MUTATED     a file for the figures, as JSON
 //! ```
 //!
 //! `scripts/mutate` asks for many. Structures are damaged where they are, and mostly made whole again: see `damage`.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use super::batch::{self, Answer, ORDER, Order, commands, mutate, restore};
 use super::support;
@@ -42,8 +46,8 @@ const DISKS: [&str; 17] = [
 ];
 /// The broken server that ships with the repository.
 const SHIPPED: &str = "broken-server.vhdx";
-/// How many mutations one process looks at.
-const BATCH: u64 = 100;
+/// How many mutations one process looks at: so many that finding the structures of the disk costs nothing beside them.
+const BATCH: u64 = 500;
 /// What a run may use beside the largest hive.
 const MEMORY: u64 = 256 << 20;
 /// The address space of a process, in KiB: the mapped image, stacks and arenas come to the memory.
@@ -130,14 +134,15 @@ fn largest_hive(disk: &Path) -> u64 {
     u64::from(lengths.max().unwrap_or(0)) + 4096
 }
 
-/// The program itself on a few mutations: what it does not write stays as it was, by hash.
+/// The program itself on a few mutations. What it does not write stays as it was: the damage is compared each time, and
+/// the whole disk when all of it is taken back.
 fn sample(order: &Order, count: u64) -> Vec<String> {
     let subject = batch::subject(&order.pristine);
     let state = support::temporary();
     let mut failures = Vec::new();
     for number in (0..).step_by(7).take(count as usize) {
         let damage = mutate(order, &subject, number);
-        let before = support::sha256(&order.disk);
+        let before = look(&order.disk, &damage.0);
         for command in commands(&order.disk, number) {
             let output = support::coldfix(state.path())
                 .args(&command[1..])
@@ -155,7 +160,7 @@ fn sample(order: &Order, count: u64) -> Vec<String> {
                 ));
             }
         }
-        if support::sha256(&order.disk) != before {
+        if look(&order.disk, &damage.0) != before {
             failures.push(format!("mutation {number}: the program wrote the disk"));
         }
         restore(order, &damage);
@@ -164,6 +169,19 @@ fn sample(order: &Order, count: u64) -> Vec<String> {
         failures.push("the disk is not what it was".into());
     }
     failures
+}
+
+/// What a look at the disk shows without reading all of it: its length, when it was written, what these ranges hold.
+fn look(disk: &Path, ranges: &[(u64, usize)]) -> (u64, SystemTime, Vec<Vec<u8>>) {
+    let file = File::open(disk).unwrap();
+    let about = file.metadata().unwrap();
+    let read = |(offset, len): &(u64, usize)| {
+        let mut bytes = vec![0; *len];
+        file.read_exact_at(&mut bytes, *offset).unwrap();
+        bytes
+    };
+    let held = ranges.iter().map(read).collect();
+    (about.len(), about.modified().unwrap(), held)
 }
 
 fn disks(folder: &Path) -> Option<Vec<(String, PathBuf)>> {
@@ -205,7 +223,8 @@ fn fixtures_damaged_at_random() {
         .chain((0..disks.len()).map(|disk| (disk, u64::MAX)))
         .collect();
     let orders = Mutex::new(orders);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = number("COLDFIX_JOBS", processors as u64);
     std::thread::scope(|scope| {
         for worker in 0..workers {
             let place = folder.path().join(format!("worker-{worker}"));
@@ -251,14 +270,18 @@ fn fixtures_damaged_at_random() {
             });
         }
     });
-    let mut failures = Vec::new();
-    let mut tried = 0_u64;
+    let (mut failures, mut rows, mut tried) = (Vec::new(), Vec::new(), 0_u64);
     println!(
         "disk                          structures  mutations  read  refused  slowest ms  peak MiB  failures"
     );
     for ((name, pristine), total) in disks.iter().zip(totals) {
         let Total { mutations, answer } = total.into_inner().unwrap();
         tried += mutations;
+        let most = MEMORY + largest_hive(pristine);
+        rows.push(serde_json::json!({
+            "name": name, "mutations": mutations, "failures": answer.failures.len(),
+            "slowest_ms": answer.slowest_ms, "peak": answer.peak, "most": most,
+        }));
         let [healthy, findings, error, refused, interrupted] = answer.codes;
         println!(
             "{name:<30}{:>10}{mutations:>11}{:>6}{:>9}{:>12}{:>10}{:>10}",
@@ -275,7 +298,6 @@ fn fixtures_damaged_at_random() {
                 .iter()
                 .map(|failure| format!("{name}: {failure}")),
         );
-        let most = MEMORY + largest_hive(pristine);
         if answer.peak > most {
             failures.push(format!(
                 "{name}: {} bytes of memory, {most} are the most",
@@ -295,6 +317,10 @@ fn fixtures_damaged_at_random() {
                 healthy + findings
             ));
         }
+    }
+    if let Some(file) = std::env::var_os("COLDFIX_MUTATED").filter(|file| !file.is_empty()) {
+        let figures = serde_json::json!({ "rows": rows, "failures": failures });
+        fs::write(file, figures.to_string()).unwrap();
     }
     assert!(failures.is_empty(), "seed {seed}:\n{}", failures.join("\n"));
     support::proof("mutations", "disks", tried);

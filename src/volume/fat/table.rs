@@ -27,8 +27,8 @@ pub(super) enum Next {
     End,
 }
 
-/// How much of a table is read at once. No entry of any width crosses a multiple of this.
-const WINDOW: usize = 48 << 10;
+/// How much of a table is read at once: little, because most chains are short. No entry of any width crosses a multiple of it.
+const WINDOW: usize = 12 << 10;
 
 /// The table of a volume, read through a window.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Doors to the parsers of this module for the targets in `fuzz/`, with the feature `fuzzing` alone.
+//! Doors to the parsers of this module for the targets in `fuzz/` and for `benches/`, with the feature `fuzzing` alone.
 //!
 //! Each takes any bytes, must come back, and asserts what holds of whatever was accepted: what is written reads the
 //! same, an edited record reads as it was left. A structure with torn-write protection is given as it is in memory
@@ -117,6 +117,11 @@ pub fn index_node(memory: &[u8]) {
 /// What stands before each descriptor in `$SDS`, and whether a descriptor holds together.
 pub fn security_entry(entry: &[u8]) {
     place_round_trip(entry);
+}
+
+/// The hash by which a descriptor is found in `$SDH`; any bytes have one.
+pub fn descriptor_hash(descriptor: &[u8]) -> u32 {
+    super::secure::descriptor_hash(descriptor)
 }
 
 /// A journal: what waits in it, its replay on a volume of zeros, and the page that closes it.

@@ -269,6 +269,12 @@ fn header(data: u8, len: u8, key_len: u8) -> Vec<u8> {
     vec![data, 0, 20, 0, 0, 0, 0, 0, len, 0, key_len, 0, 0, 0, 0, 0]
 }
 
+/// The hash of a descriptor; see `fuzzing`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn descriptor_hash(descriptor: &[u8]) -> u32 {
+    place::hash(descriptor)
+}
+
 /// An entry of $SDS: what stands before the descriptor, and the descriptor; see `fuzzing`.
 #[cfg(feature = "fuzzing")]
 pub(super) fn place_round_trip(entry: &[u8]) {
