@@ -370,6 +370,34 @@ fn a_block_device_tells_its_sector_size_and_its_write_protection() {
     open(disk.path(), Access::Read).unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_image_is_mapped_only_where_nobody_can_cut_it() {
+    let folder = support::temporary();
+    let (there, point) = (folder.path().join("evidence"), folder.path().join("point"));
+    std::fs::create_dir(&there).unwrap();
+    let content: Vec<u8> = (0..1_u32 << 20).map(|at| at.to_le_bytes()[1]).collect();
+    let path = there.join("disk.raw");
+    std::fs::write(&path, &content).unwrap();
+    let Some(_mount) = Mount::new("mount", &["-o", "bind,ro"], &there, &point) else {
+        return;
+    };
+    let is_mapped = |path: &Path| {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines()
+            .any(|line| line.ends_with(path.to_str().unwrap()))
+    };
+    for (path, mapped) in [(path, false), (point.join("disk.raw"), true)] {
+        let device = open(&path, Access::Read).unwrap();
+        for (offset, len) in [(0, 512), (65_530, 20), (4096, 600_000), ((1 << 20) - 7, 7)] {
+            let mut buffer = vec![0; len];
+            device.read_at(offset as u64, &mut buffer).unwrap();
+            assert!(buffer == content[offset..offset + len], "{offset}");
+        }
+        assert_eq!(is_mapped(&path), mapped, "{}", path.display());
+    }
+}
+
 #[test]
 fn a_mounted_disk_is_refused_by_the_name_of_its_mount() {
     if !support::require("mkfs.ext4") || !support::require("mkntfs") || !support::require("ntfs-3g")

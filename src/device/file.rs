@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Opens image files.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use super::host::{Access, HostDevice, host_error, not_a_disk};
 use super::{lock, usage};
 use crate::error::{Error, Result};
 
-/// Opens the image file at `path`. For reading with a shared lock; for writing with an exclusive lock, and only when it
-/// is not attached or mounted anywhere.
+/// Opens the image file at `path`. For reading with a shared lock, and a memory map where nobody can change the file; for
+/// writing with an exclusive lock, and only when it is not attached or mounted anywhere.
 pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
     let file = OpenOptions::new()
         .read(true)
@@ -43,7 +43,18 @@ pub(super) fn open(path: &Path, access: Access) -> Result<HostDevice> {
         .metadata()
         .map_err(|error| host_error(path, access, error))?
         .len();
-    Ok(HostDevice::new(path, file, len, 512, access, true))
+    let cannot_change = access == Access::Read && is_on_read_only_file_system(&file);
+    let device = HostDevice::new(path, file, len, 512, access, true);
+    Ok(match cannot_change {
+        true => device.map_for_reading(),
+        false => device,
+    })
+}
+
+/// Whether the file lies where nobody on this host can write.
+fn is_on_read_only_file_system(file: &File) -> bool {
+    let file_system = rustix::fs::fstatvfs(file);
+    file_system.is_ok_and(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// The refusal when nobody may write the file at `path`: whoever took the right away meant it.

@@ -14,6 +14,8 @@ pub mod host;
 #[cfg(unix)]
 mod lock;
 pub mod memory;
+#[cfg(unix)]
+mod mmap;
 pub mod overlay;
 pub mod slice;
 #[cfg(unix)]
