@@ -203,6 +203,11 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<u8> {
         )
         .into());
     }
+    // This thread takes its share of what is done side by side: on one processor no other is started. An error would mean that
+    // there are such threads already, which do as well.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .use_current_thread()
+        .build_global();
     let language = Lang::choose(common.lang);
     let mut output = Output::new(common.format, common.output.as_deref(), language);
     let ended = dispatch(&common, command, &mut output);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The calls of Windows that the standard library does not have, each behind a safe function. The only file with
-//! `unsafe` in it; the argument stands above each call.
+//! The calls of Windows that the standard library does not have, each behind a safe function. Beside `device/mmap.rs`
+//! the only file with `unsafe` in it; the argument stands above each call.
 //!
 //! What they share: handles come from an open `File`, which is borrowed for the whole call; every buffer is passed
 //! with its own length, which the system does not exceed; no call keeps a pointer after it has returned, because no

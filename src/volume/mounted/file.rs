@@ -2,7 +2,7 @@
 //! The host's side of one file: opened so that no link is followed and no pipe waited for, and read to a limit.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
@@ -45,9 +45,10 @@ pub(super) fn pieces(path: &Path, limit: u64, mut receive: impl FnMut(&[u8])) ->
     let mut buffer = vec![0; PIECE];
     let mut left = len;
     loop {
-        let count = (&file)
-            .read(&mut buffer)
-            .map_err(Error::io(format!("reading {}", path.display())))?;
+        let count = match (&file).read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.map_err(Error::io(format!("reading {}", path.display())))?,
+        };
         let piece = buffer.get(..count).unwrap_or_default();
         if piece.is_empty() && left == 0 {
             return Ok(file);
