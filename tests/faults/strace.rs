@@ -275,9 +275,17 @@ pub(crate) fn pause(command: &Command, call: &Call) -> Option<Paused> {
 impl Paused {
     /// Lets it go on, to its end.
     pub(crate) fn go_on(mut self) -> Output {
-        let run = self.run.take().expect("it stands still");
+        let mut run = self.run.take().expect("it stands still");
         let id = Pid::from_raw(run.id().try_into().expect("an id")).expect("an id");
-        rustix::process::kill_process(id, rustix::process::Signal::CONT).expect("continue");
-        run.wait_with_output().expect("wait")
+        for _ in 0..12_000 {
+            // Again and again: every thread stands still at its call of that number.
+            rustix::process::kill_process(id, rustix::process::Signal::CONT).expect("continue");
+            if run.try_wait().expect("wait").is_some() {
+                return run.wait_with_output().expect("wait");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let _ = run.kill();
+        panic!("the run does not end");
     }
 }
