@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A memory map of an image file that is opened for reading. One of the two files with `unsafe` in them
-//! (the other makes Windows' calls).
+//! A memory map of an image file that is opened for reading. One of the files with `unsafe` in them.
 //!
 //! Why this is sound. A map's bytes can change at any moment, because another process may write the file;
 //! so no reference to them is ever made. The one unsafe operation copies raw bytes out, into a buffer that

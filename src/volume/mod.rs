@@ -4,6 +4,7 @@
 //! Paths are relative to the volume's root, parts separated by `/` or `\`, names compared without case
 //! as Windows does. A path never leaves the volume.
 
+mod buffer;
 pub mod fat;
 mod journal;
 pub mod mounted;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::volume::buffer;
 
 /// How much of a file is read at a time where it need not be in memory whole; ours.
 const PIECE: usize = 256 << 10;
@@ -15,18 +16,13 @@ const PIECE: usize = 256 << 10;
 /// length from beginning to end.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, len) = open_to(path, limit)?;
-    let mut content = Vec::new();
-    usize::try_from(len)
+    let room = usize::try_from(len)
         .map_err(std::io::Error::other)
-        .and_then(|len| {
-            content
-                .try_reserve_exact(len)
-                .map_err(std::io::Error::other)
-        })
-        .map_err(Error::io(format!(
-            "making room for {len} bytes of {}",
-            path.display()
-        )))?;
+        .and_then(|len| buffer::with_room(len).map_err(std::io::Error::other));
+    let mut content = room.map_err(Error::io(format!(
+        "making room for {len} bytes of {}",
+        path.display()
+    )))?;
     // One byte more tells of a file that grows meanwhile.
     (&file)
         .take(len.saturating_add(1))

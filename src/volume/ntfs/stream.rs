@@ -16,6 +16,7 @@ use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 
 use crate::error::{Error, Result};
+use crate::volume::buffer;
 
 use super::compression;
 use super::format::attribute_flag;
@@ -237,12 +238,9 @@ impl Stream {
 
 /// `len` zero bytes, or an error where memory does not suffice.
 pub(super) fn zeroed(len: u64, what: &str) -> Result<Vec<u8>> {
-    // Asked first, in a way that may fail; then zeros that the host has at hand, instead of writing them.
-    let has_room = |len: &usize| Vec::<u8>::new().try_reserve_exact(*len).is_ok();
     usize::try_from(len)
         .ok()
-        .filter(has_room)
-        .map(|len| vec![0; len])
+        .and_then(|len| buffer::zeroed(len).ok())
         .ok_or_else(|| Error::Io {
             what: format!("reading {what}, {len} bytes"),
             source: std::io::ErrorKind::OutOfMemory.into(),
