@@ -329,6 +329,10 @@ fn what_was_replaced_is_read_back_and_the_host_keeps_the_old() {
     // Under another spelling it is the same file.
     let read = volume.read(r"WINDOWS\system32\config\system", LIMIT);
     assert_eq!(read.unwrap(), new);
+    let ranges = volume.read_ranges(SYSTEM, &[598..602, 4998..6000]);
+    assert_eq!(ranges.unwrap(), [&new[598..602], &new[4998..]]);
+    assert!(volume.holds(SYSTEM, &new).unwrap());
+    assert!(!volume.holds(SYSTEM, &content(5000)).unwrap());
     assert_eq!(fs::read(folder.path().join(SYSTEM)).unwrap(), content(5000));
 
     let patches = volume.patches().unwrap();
@@ -413,6 +417,8 @@ fn a_file_that_changed_since_it_was_read_is_refused() {
     volume.replace(SYSTEM, &new).unwrap();
     assert_eq!(volume.patches().unwrap().len(), 1);
     spoil();
+    let error = volume.read(SYSTEM, LIMIT).unwrap_err();
+    assert_refused(&error, Kind::Refused, "has changed since it was read");
     let error = volume.patches().unwrap_err();
     assert_refused(&error, Kind::Refused, "has changed since it was read");
 

@@ -72,8 +72,8 @@ pub struct MountedFolder {
 struct Known {
     /// What was on the host when it was first read.
     before: Fingerprint,
-    /// What is to be there.
-    after: Option<Vec<u8>>,
+    /// What is to become of that; `None` when nothing is.
+    patch: Option<Patch>,
 }
 
 /// A content's length in bytes and two checksums. Tells of changes by accident, not by an attacker: who can write to the
@@ -132,23 +132,16 @@ impl MountedFolder {
         let files = self.files();
         let mut patches = Vec::new();
         for (file, known) in files.iter() {
-            let Some(after) = &known.after else {
+            let Some(patch) = &known.patch else {
                 continue;
             };
             let mut before = Fingerprint::default();
-            let mut difference = Difference::new(after);
-            file::pieces(file, LONGEST, |piece| {
-                before.add(piece);
-                difference.piece(piece);
-            })
-            .context(|| format!("looking again at {}", file.display()))?;
+            file::pieces(file, LONGEST, |piece| before.add(piece))
+                .context(|| format!("looking again at {}", file.display()))?;
             if before != known.before {
-                return Err(Error::refused(
-                    format!("{} has changed since it was read", file.display()),
-                    "nothing was changed; close whatever else uses the folder and run the command again",
-                ));
+                return Err(changed(&file.display().to_string()));
             }
-            patches.extend(difference.finish(file));
+            patches.push(patch.clone());
         }
         Ok(patches)
     }
@@ -174,16 +167,21 @@ impl MountedFolder {
         lock(&self.files)
     }
 
+    /// What is to become of the content of the file at `host`.
+    fn patch(&self, host: &Path) -> Option<Patch> {
+        self.files().get(host).and_then(|known| known.patch.clone())
+    }
+
     /// What callers see of a node.
     fn entry_of(&self, node: &Node) -> Entry {
         let files = self.files();
-        let pending = files.get(&node.host).and_then(|known| known.after.as_ref());
+        let pending = files.get(&node.host).and_then(|known| known.patch.as_ref());
         Entry {
             name: node.name().to_owned(),
             kind: node.kind,
             len: match (node.kind, pending) {
                 (EntryKind::Directory, _) => 0,
-                (_, Some(after)) => len(after),
+                (_, Some(patch)) => patch.after_len,
                 (_, None) => node.len,
             },
         }
@@ -222,49 +220,50 @@ impl Volume for MountedFolder {
             }
             return Ok(made.content.clone());
         }
-        if let Some(after) = self
-            .files()
-            .get(&host)
-            .and_then(|known| known.after.as_ref())
-        {
-            if len(after) > limit {
-                return Err(path::too_long(path, len(after), limit));
+        let patch = self.patch(&host);
+        let longest = match &patch {
+            Some(patch) if patch.after_len > limit => {
+                return Err(path::too_long(path, patch.after_len, limit));
             }
-            return Ok(after.clone());
-        }
-        let content = file::read(&host, limit).context(|| format!("reading {path}"))?;
+            Some(patch) => patch.before_len,
+            None => limit,
+        };
+        let mut content = file::read(&host, longest).context(|| format!("reading {path}"))?;
         let before = Fingerprint::of(&content);
+        let mut files = self.files();
         // The first reading counts: an edit may stand on it, whatever a later one finds.
-        self.files().entry(host).or_insert(Known {
+        let known = files.entry(host).or_insert(Known {
             before,
-            after: None,
+            patch: None,
         });
+        if let Some(patch) = patch {
+            if known.before != before {
+                return Err(changed(path));
+            }
+            difference::apply(&patch, &mut content);
+        }
         Ok(content)
     }
 
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool> {
         let host = self.tree.expect_file(path)?.host;
-        let is_made = lock(&self.whole).made(&host).is_some();
-        let files = self.files();
-        let after = files.get(&host).and_then(|known| known.after.as_ref());
-        if let Some(after) = after.filter(|_| !is_made) {
-            return Ok(after == content);
+        if let Some(made) = lock(&self.whole).made(&host) {
+            return Ok(made.content == content);
         }
-        drop(files);
-        let limit = len(content);
-        Ok(self.entry(path)?.map(|entry| entry.len) == Some(limit)
-            && self.read(path, limit)? == content)
+        let patch = self.patch(&host);
+        let mut difference = Difference::new(content);
+        file::pieces(&host, LONGEST, |piece| difference.piece(piece))
+            .context(|| format!("reading {path}"))?;
+        Ok(difference.finish(&host) == patch)
     }
 
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
         let host = self.tree.expect_file(path)?.host;
         if let Some(made) = lock(&self.whole).made(&host) {
-            let place = |at: u64| usize::try_from(at.min(len(&made.content))).unwrap_or(usize::MAX);
-            let part = |range: &Range<u64>| {
-                let part = place(range.start)..place(range.end);
-                made.content.get(part).unwrap_or_default().to_vec()
-            };
-            return Ok(ranges.iter().map(part).collect());
+            return Ok(parts(&made.content, ranges));
+        }
+        if self.patch(&host).is_some() {
+            return Ok(parts(&self.read(path, LONGEST)?, ranges));
         }
         file::read_ranges(&host, ranges).context(|| format!("reading {path}"))
     }
@@ -307,22 +306,24 @@ impl Volume for MountedFolder {
             return Ok(());
         }
         let mut before = Fingerprint::default();
-        let handle = file::pieces(&host, LONGEST, |piece| before.add(piece))
-            .context(|| format!("reading {path} to replace it"))?;
+        let mut difference = Difference::new(content);
+        let handle = file::pieces(&host, LONGEST, |piece| {
+            before.add(piece);
+            difference.piece(piece);
+        })
+        .context(|| format!("reading {path} to replace it"))?;
         // Another file system may be mounted below the root.
         file::check_mounted_for_writing(&handle)?;
+        let patch = difference.finish(&host);
         let mut files = self.files();
         let known = files.entry(host).or_insert(Known {
             before,
-            after: None,
+            patch: None,
         });
         if known.before != before {
-            return Err(Error::refused(
-                format!("{path} has changed since it was read"),
-                "nothing was changed; close whatever else uses the folder and run the command again",
-            ));
+            return Err(changed(path));
         }
-        known.after = Some(content.to_vec());
+        known.patch = patch;
         Ok(())
     }
 
@@ -478,6 +479,23 @@ fn hibernation(tree: &Tree) -> Option<String> {
         Ok(Some(header)) => crate::volume::hibernation(&header, HIBERNATION_HEADER_LEN),
         Err(fault) => Some(format!("hiberfil.sys cannot be read ({fault})")),
     }
+}
+
+fn changed(path: &str) -> Error {
+    Error::refused(
+        format!("{path} has changed since it was read"),
+        "nothing was changed; close whatever else uses the folder and run the command again",
+    )
+}
+
+/// The bytes of `content` in each of these ranges, shortened at its end.
+fn parts(content: &[u8], ranges: &[Range<u64>]) -> Vec<Vec<u8>> {
+    let place = |at: u64| usize::try_from(at.min(len(content))).unwrap_or(usize::MAX);
+    let part = |range: &Range<u64>| content.get(place(range.start)..place(range.end));
+    ranges
+        .iter()
+        .map(|range| part(range).unwrap_or_default().to_vec())
+        .collect()
 }
 
 fn len(content: &[u8]) -> u64 {

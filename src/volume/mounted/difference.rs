@@ -102,6 +102,20 @@ impl<'a> Difference<'a> {
     }
 }
 
+/// Makes of `content`, as it was when the patch was made, what it is to be.
+pub(super) fn apply(patch: &Patch, content: &mut Vec<u8>) {
+    let after_len = usize::try_from(patch.after_len).unwrap_or(usize::MAX);
+    content.resize(after_len, 0);
+    for change in &patch.changes {
+        let start = usize::try_from(change.offset).unwrap_or(usize::MAX);
+        let place = content.get_mut(start..).unwrap_or_default();
+        // What is cut off is listed too, as zeros.
+        for (byte, new) in place.iter_mut().zip(&change.after) {
+            *byte = *new;
+        }
+    }
+}
+
 /// `content` with zeros up to `len` bytes.
 fn padded(content: &[u8], len: usize) -> Vec<u8> {
     let mut content = content.to_vec();
@@ -140,6 +154,9 @@ mod tests {
         let patch = patch(before, after).unwrap();
         assert_eq!(patch.before_len, before.len() as u64);
         assert_eq!(patch.after_len, after.len() as u64);
+        let mut applied = before.to_vec();
+        apply(&patch, &mut applied);
+        assert_eq!(applied, after);
         let mut forward = before.to_vec();
         let mut back = after.to_vec();
         let longest = before.len().max(after.len());

@@ -137,7 +137,7 @@ impl MountedFolder {
         let changed = self
             .files()
             .get(&host)
-            .is_some_and(|known| known.after.is_some());
+            .is_some_and(|known| known.patch.is_some());
         if changed || lock(&self.descriptors).is_pending(&host) {
             return refuse("it is changed in the same operation");
         }
@@ -145,10 +145,7 @@ impl MountedFolder {
         let before = Fingerprint::of(&content);
         let known = self.files().get(&host).map(|known| known.before);
         if known.is_some_and(|known| known != before) {
-            return Err(Error::refused(
-                format!("{path} has changed since it was read"),
-                "nothing was changed; close whatever else uses the folder and run the command again",
-            ));
+            return Err(super::changed(path));
         }
         let (descriptor, mode) = permissions(path, &host)?;
         let copy = FileCopy {
