@@ -2,7 +2,8 @@
 """What the benchmarks share: what a job costs, a mounted image, and the table of medians.
 
 Bytes are those of read and write calls (/proc/PID/io: rchar, wchar) and those that went to storage (read_bytes,
-write_bytes). Memory is the largest resident set of any one process, mapped file pages included.
+write_bytes). Memory is the largest resident set of any one process, mapped file pages included; Linux counts what the
+process was started from too, so that less than this Python has (some 25 MiB) does not show.
 """
 
 import json
@@ -105,10 +106,11 @@ def forget(image):
 
 
 def traced(image, *command):
-    """Bytes of read and write calls on the image, from one run under strace."""
+    """Bytes of read and write calls on the image, from one run under strace; in one thread, because strace tells a call that
+    another thread interrupts in two lines."""
     with tempfile.NamedTemporaryFile(mode="r") as log:
         subprocess.run(["strace", "-f", "-y", "-e", "trace=read,pread64,write,pwrite64", "-o", log.name, *map(str, command)],
-                       stdin=subprocess.DEVNULL, capture_output=True)
+                       stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, "RAYON_NUM_THREADS": "1"})
         counts = {"read": 0, "written": 0}
         for line in log.read().splitlines():
             call = line.split("(", 1)[0].split()[-1]

@@ -44,8 +44,6 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Gathers what every check needs.
     pub fn gather(installation: &'a Installation, now: Timestamp) -> Result<Facts<'a>> {
-        // The checks need them all.
-        installation.registry.load();
         installation.check_usable()?;
         Ok(Facts {
             select: installation.select()?,

@@ -350,6 +350,8 @@ fn report(path: &Path, common: &Common, now: Timestamp) -> Result<Report> {
     let mut report = Report::new(&target);
     report.notes.extend(opening::interrupted_note(&target));
     let installation = target.installation(common.partition)?;
+    // The checks need all hives.
+    installation.registry.load();
     report.add_installation(&target, &installation);
     if let Err(error) = installation.volume.check_writable() {
         report

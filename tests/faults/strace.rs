@@ -107,8 +107,11 @@ impl Call {
                 &[KILL, Error("EIO"), Error("ENOSPC")]
             }
             "statx" | "fstat" | "newfstatat" | "lseek" | "fcntl" | "flock" | "fadvise64"
-            | "getrandom" | "fstatfs" | "madvise" | "readlink" | "readlinkat" | "ioctl"
-            | "fchmod" => &[KILL, Error("EIO")],
+            | "fstatfs" | "madvise" | "readlink" | "readlinkat" | "ioctl" | "fchmod" => {
+                &[KILL, Error("EIO")]
+            }
+            // It has no other errors that a program can meet: an old kernel, a strict sandbox.
+            "getrandom" => &[KILL, Error("ENOSYS"), Error("EINTR")],
             _ => &[KILL],
         }
     }

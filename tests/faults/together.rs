@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bench::{Bench, said};
+use super::bench::{Bench, State, said};
 use super::calls::{REPAIR, growing};
 use super::strace::{self, Call};
 use super::support;
@@ -38,17 +38,25 @@ fn first_in_place(calls: &[Call]) -> usize {
         .unwrap()
 }
 
+/// What the bench's command makes of the target, and the calls by which it does; `None` where they cannot be listed.
+fn rehearsed(bench: &Bench) -> Option<(State, Vec<Call>)> {
+    if !support::require("strace") {
+        return None;
+    }
+    let new = bench.new_state();
+    let calls = strace::calls(&bench.command(), &bench.target, 0);
+    bench.take_back();
+    Some((new, calls))
+}
+
 #[test]
 fn a_disk_under_all_its_names() {
     let Some(bench) = Bench::new("gpt-broken.raw", &REPAIR) else {
         return;
     };
-    if !support::require("strace") {
+    let Some((new, calls)) = rehearsed(&bench) else {
         return;
-    }
-    let new = bench.new_state();
-    let calls = strace::calls(&bench.command(), &bench.target, 0);
-    bench.take_back();
+    };
     let others = support::temporary();
     let place = |name: &str| others.path().join(name);
     std::os::unix::fs::symlink(&bench.target, place("link")).unwrap();
@@ -108,12 +116,12 @@ fn a_loop_device_and_its_image() {
     let Some(bench) = Bench::new("gpt-broken.raw", &REPAIR) else {
         return;
     };
-    if !support::require("strace") || !support::require("losetup") {
+    if !support::require("losetup") {
         return;
     }
-    let new = bench.new_state();
-    let calls = strace::calls(&bench.command(), &bench.target, 0);
-    bench.take_back();
+    let Some((new, calls)) = rehearsed(&bench) else {
+        return;
+    };
     let target = bench.target.to_str().unwrap();
     let attach = || {
         let output = support::program("losetup")
@@ -191,13 +199,10 @@ fn a_child_and_its_parent() {
     let Some(bench) = growing("vhdx-dynamic.vhdx") else {
         return;
     };
-    if !support::require("strace") {
+    let Some((new, calls)) = rehearsed(&bench) else {
         return;
-    }
+    };
     let parent = bench.folder.path().join("parent.vhdx");
-    let new = bench.new_state();
-    let calls = strace::calls(&bench.command(), &bench.target, 0);
-    bench.take_back();
     let old = super::bench::state(&parent);
     let mut tried = 0;
     for at in [strace::first_write(&calls), first_in_place(&calls)] {
@@ -228,12 +233,9 @@ fn a_folder_under_two_names() {
     let Some(bench) = Bench::new("folder/demo", &REPAIR) else {
         return;
     };
-    if !support::require("strace") {
+    let Some((new, calls)) = rehearsed(&bench) else {
         return;
-    }
-    let new = bench.new_state();
-    let calls = strace::calls(&bench.command(), &bench.target, 0);
-    bench.take_back();
+    };
     let others = support::temporary();
     let link = others.path().join("link");
     std::os::unix::fs::symlink(&bench.target, &link).unwrap();

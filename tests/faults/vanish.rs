@@ -3,10 +3,10 @@
 //! at one call or another, and comes back later; or it lives, and some sectors, or flushes, fail.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::bench::{Bench, Met, Random, all, said, state};
+use super::bench::{Bench, Met, Random, State, all, said, state};
 use super::calls::REPAIR;
 use super::strace;
 use super::support;
@@ -88,13 +88,62 @@ fn can() -> bool {
         && support::require("fusermount3")
 }
 
-/// A bench, and the place where its image is shown.
-fn exported(fixture: &str) -> Option<(Bench, PathBuf, tempfile::TempDir)> {
-    let bench = Bench::new(fixture, &REPAIR)?;
-    let place = support::temporary();
-    let shown = place.path().join("shown");
-    std::fs::write(&shown, "").unwrap();
-    Some((bench, shown, place))
+/// A bench whose disk is behind a server, and is worked on where that shows it.
+struct Exported {
+    bench: Bench,
+    shown: PathBuf,
+    journals: PathBuf,
+    _place: tempfile::TempDir,
+}
+
+impl Exported {
+    fn new(fixture: &str) -> Option<Exported> {
+        let bench = Bench::new(fixture, &REPAIR)?;
+        let place = support::temporary();
+        let shown = place.path().join("shown");
+        std::fs::write(&shown, "").unwrap();
+        Some(Exported {
+            journals: bench.folder.path().join("state"),
+            bench,
+            shown,
+            _place: place,
+        })
+    }
+
+    /// The server, with no fault of its own.
+    fn serve(&self) -> Server {
+        Server::start(&self.bench.target, &self.shown, &[], "file")
+    }
+
+    fn ours(&self, words: &[&str]) -> Command {
+        let there = ["--journal-dir", self.journals.to_str().unwrap()];
+        self.bench.ours_on(&self.shown, &[words, &there].concat())
+    }
+
+    fn repair(&self) -> Command {
+        self.ours(&REPAIR)
+    }
+
+    fn undo(&self) -> Command {
+        self.ours(&["undo", "--yes"])
+    }
+
+    /// A run has met a fault, and the disk is whole again: the next run settles it.
+    fn settle(&self, new: &State, output: Output, step: usize, what: &str) {
+        let met = Met {
+            output,
+            signal: None,
+            must_succeed: false,
+            leaves_files: false,
+        };
+        let mut server = self.serve();
+        let (repair, undo) = (|| self.repair(), || self.undo());
+        self.bench
+            .judge_by(new, &met, step, &repair, &undo)
+            .unwrap_or_else(|wrong| panic!("{what}\n{wrong}"));
+        server.stop();
+        assert!(self.bench.state() == self.bench.old, "{what}");
+    }
 }
 
 #[test]
@@ -104,17 +153,14 @@ fn a_disk_that_vanishes_and_comes_back() {
     }
     let mut tried = 0;
     for fixture in ["gpt-broken.raw", "vhdx-dynamic.vhdx"] {
-        let Some((bench, shown, _place)) = exported(fixture) else {
+        let Some(exported) = Exported::new(fixture) else {
             return;
         };
+        let bench = &exported.bench;
         let new = bench.new_state();
-        let journals = bench.folder.path().join("state");
-        let there = ["--journal-dir", journals.to_str().unwrap()];
-        let repair = || bench.ours_on(&shown, &[&REPAIR[..], &there].concat());
-        let undo = || bench.ours_on(&shown, &[&["undo", "--yes"][..], &there].concat());
-        let mut server = Server::start(&bench.target, &shown, &[], "file");
-        let calls = strace::calls(&repair(), &shown, 0);
-        support::ends(&undo().output().unwrap(), 0);
+        let mut server = exported.serve();
+        let calls = strace::calls(&exported.repair(), &exported.shown, 0);
+        support::ends(&exported.undo().output().unwrap(), 0);
         server.stop();
         assert!(bench.state() == bench.old);
         let (reading, writing) = calls.split_at(strace::first_write(&calls));
@@ -129,27 +175,16 @@ fn a_disk_that_vanishes_and_comes_back() {
         chosen.extend(random.some(late, count));
         for (step, call) in chosen.into_iter().enumerate() {
             bench.forget();
-            let mut server = Server::start(&bench.target, &shown, &[], "file");
-            let Some(run) = strace::pause(&repair(), call) else {
+            let mut server = exported.serve();
+            let Some(run) = strace::pause(&exported.repair(), call) else {
                 continue;
             };
             server.kill();
             let output = run.go_on();
             server.unmount();
             let what = format!("{fixture}, gone at {}: {}", call.line, said(&output));
-            let met = Met {
-                output,
-                signal: None,
-                must_succeed: false,
-                leaves_files: false,
-            };
-            // It comes back: the next run, or an undo, settles it.
-            let mut server = Server::start(&bench.target, &shown, &[], "file");
-            bench
-                .judge_by(&new, &met, step, &repair, &undo)
-                .unwrap_or_else(|wrong| panic!("{what}\n{wrong}"));
-            server.stop();
-            assert!(bench.state() == bench.old, "{what}");
+            // It comes back.
+            exported.settle(&new, output, step, &what);
             tried += 1;
         }
     }
@@ -163,24 +198,21 @@ fn a_disk_that_fails_here_and_there() {
     if !can() {
         return;
     }
-    let Some((bench, shown, _place)) = exported("gpt-broken.raw") else {
+    let Some(exported) = Exported::new("gpt-broken.raw") else {
         return;
     };
+    let bench = &exported.bench;
     let new = bench.new_state();
-    let journals = bench.folder.path().join("state");
-    let there = ["--journal-dir", journals.to_str().unwrap()];
-    let repair = || bench.ours_on(&shown, &[&REPAIR[..], &there].concat());
-    let undo = || bench.ours_on(&shown, &[&["undo", "--yes"][..], &there].concat());
     // Where the repair writes.
-    let mut server = Server::start(&bench.target, &shown, &[], "file");
-    support::ends(&repair().output().unwrap(), 0);
-    let dir = coldfix::commit::JournalDir::open(&journals);
+    let mut server = exported.serve();
+    support::ends(&exported.repair().output().unwrap(), 0);
+    let dir = coldfix::commit::JournalDir::open(&exported.journals);
     let id = dir.list().unwrap().operations[0].header.id.clone();
     let (_, changes) = dir.load(&id).unwrap();
     let changes = changes.patches.into_iter().flat_map(|patch| patch.changes);
     let mut sectors: Vec<u64> = changes.map(|change| change.offset / 512).collect();
     sectors.dedup();
-    support::ends(&undo().output().unwrap(), 0);
+    support::ends(&exported.undo().output().unwrap(), 0);
     server.stop();
     if !all() {
         sectors = Random::new("sectors").some(sectors, 4);
@@ -201,8 +233,8 @@ fn a_disk_that_fails_here_and_there() {
         for part in rule.split(' ') {
             debug.push_str(&format!(",inject-error.0.{part}"));
         }
-        let mut server = Server::start(&bench.target, &shown, &[debug], "debug");
-        let output = repair().output().unwrap();
+        let mut server = Server::start(&bench.target, &exported.shown, &[debug], "debug");
+        let output = exported.repair().output().unwrap();
         server.stop();
         let text = said(&output);
         failed += u64::from(output.status.code() == Some(2));
@@ -214,18 +246,7 @@ fn a_disk_that_fails_here_and_there() {
             Some(2) => assert!(found == bench.old, "{rule}: {text}"),
             _ => panic!("{rule}: {text}"),
         }
-        let met = Met {
-            output,
-            signal: None,
-            must_succeed: false,
-            leaves_files: false,
-        };
-        let mut server = Server::start(&bench.target, &shown, &[], "file");
-        bench
-            .judge_by(&new, &met, step, &repair, &undo)
-            .unwrap_or_else(|wrong| panic!("{rule}: {text}\n{wrong}"));
-        server.stop();
-        assert!(bench.state() == bench.old, "{rule}: {text}");
+        exported.settle(&new, output, step, &format!("{rule}: {text}"));
         tried += 1;
     }
     assert!(failed > tried / 2, "{failed} of {tried} failed");
