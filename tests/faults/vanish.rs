@@ -177,6 +177,8 @@ fn a_disk_that_vanishes_and_comes_back() {
             bench.forget();
             let mut server = exported.serve();
             let Some(run) = strace::pause(&exported.repair(), call) else {
+                server.stop();
+                bench.reset();
                 continue;
             };
             server.kill();
