@@ -107,7 +107,7 @@ fn sweep(name: &str, bench: Option<Bench>) {
         let Some(met) = meet(&bench, call, fault) else {
             eprintln!("{name}: not come to: {fault:?} at {}", call.line);
             missed += 1;
-            bench.reset();
+            bench.pass_over();
             continue;
         };
         tried += 1;
@@ -127,7 +127,7 @@ fn sweep(name: &str, bench: Option<Bench>) {
         failures.join("\n\n")
     );
     assert!(tried >= SAMPLE as u64, "{tried}");
-    // Calls that ask for memory are not the same in every run; all others are.
+    // Calls that ask for memory are not the same in every run, and whoever started the tests may have made signals be ignored.
     assert!(missed <= tried / 20, "{missed} beside {tried}");
     support::proof("faults", &format!("calls-{name}"), tried);
 }

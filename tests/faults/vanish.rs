@@ -177,8 +177,9 @@ fn a_disk_that_vanishes_and_comes_back() {
             bench.forget();
             let mut server = exported.serve();
             let Some(run) = strace::pause(&exported.repair(), call) else {
+                support::ends(&exported.undo().output().unwrap(), 0);
                 server.stop();
-                bench.reset();
+                assert!(bench.state() == bench.old);
                 continue;
             };
             server.kill();
