@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Memory for whole files: asked for in a way that may fail, and on large pages where the host has them.
 //!
-//! A hive of 100 MiB lies on 25,600 pages of 4 KiB, and each is a fault when it is touched first; that took longer than
-//! reading the file (docs/benchmarks.md). One of the files with `unsafe` in them.
+//! A hive of 100 MiB lies on 25,600 pages of 4 KiB, and each is a fault when it is touched first: docs/benchmarks.md
+//! tells what that cost. One of the files with `unsafe` in them.
 //!
 //! Why this is sound. MADV_HUGEPAGE tells Linux how to back pages and never changes what they hold, so it may be said of any
-//! memory that is ours; this is the spare room of a `Vec` that the caller borrows exclusively, cut to whole pages.
+//! memory that is ours; this is the room of a `Vec` that the caller borrows exclusively, cut to whole pages.
 #![allow(unsafe_code)]
 
 use std::collections::TryReserveError;

@@ -23,6 +23,7 @@
 
 mod difference;
 mod file;
+mod fingerprint;
 mod lookup;
 mod names;
 mod security;
@@ -39,6 +40,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::volume::{Entry, EntryKind, State, TreeEntry, Volume, hibernated, name, path};
 
 use difference::Difference;
+use fingerprint::Fingerprint;
 use lookup::Lookup;
 use security::{Descriptors, not_offered};
 use walk::{Node, Tree};
@@ -74,32 +76,6 @@ struct Known {
     before: Fingerprint,
     /// What is to become of that; `None` when nothing is.
     patch: Option<Patch>,
-}
-
-/// A content's length in bytes and two checksums. Tells of changes by accident, not by an attacker: who can write to the
-/// folder needs no trick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Fingerprint {
-    len: u64,
-    crc32: u32,
-    crc32c: u32,
-}
-
-impl Fingerprint {
-    fn of(content: &[u8]) -> Fingerprint {
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.add(content);
-        fingerprint
-    }
-
-    /// Adds the next piece of the content.
-    fn add(&mut self, piece: &[u8]) {
-        let mut hasher = crc32fast::Hasher::new_with_initial(self.crc32);
-        hasher.update(piece);
-        self.crc32 = hasher.finalize();
-        self.crc32c = crc32c::crc32c_append(self.crc32c, piece);
-        self.len = self.len.saturating_add(len(piece));
-    }
 }
 
 impl MountedFolder {
